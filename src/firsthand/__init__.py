@@ -1,0 +1,3 @@
+"""Firsthand."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,115 @@
+"""The one cache, and the locks on it.
+
+Everything that is assembled, harvested or trained once lies under one root: `$FIRSTHAND_CACHE`, or the
+user's cache folder. Entries are keyed by their content by whoever makes them; this module only knows
+folders, locks and sizes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from firsthand.errors import InputError, OutputError
+
+__all__ = [
+    "CacheEntry",
+    "cache_entries",
+    "cache_folder",
+    "cache_root",
+    "clear_cache",
+    "locked",
+    "machine_lock",
+    "write_atomically",
+]
+
+
+def cache_root() -> Path:
+    """The cache's root folder; it need not exist yet."""
+    chosen = os.environ.get("FIRSTHAND_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("firsthand"))
+
+
+def cache_folder(*parts: str) -> Path:
+    """Create (where needed) and return a folder of the cache; raises `OutputError` where it cannot."""
+    folder = cache_root().joinpath(*parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot create the cache folder {folder}: {error.strerror}; "
+            "set FIRSTHAND_CACHE to a folder you can write to"
+        ) from error
+    return folder
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
+    """Hold the lock beside `path` (PATH.lock); others on this machine wait for it, forever by default."""
+    import filelock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(str(path) + ".lock", timeout=timeout):
+        yield
+
+
+@contextlib.contextmanager
+def machine_lock() -> Iterator[None]:
+    """One holder a machine: taken by checks that time things, so that none times another."""
+    with locked(cache_folder("locks") / "timing"):
+        yield
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` beside `path` and rename; on failure nothing is left and `OutputError` says why."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """A top-level folder of the cache: its name, how many files and how many bytes."""
+
+    name: str
+    files: int
+    size: int
+
+
+def cache_entries() -> tuple[CacheEntry, ...]:
+    """What lies in the cache, a line a folder."""
+    root = cache_root()
+    if not root.is_dir():
+        return ()
+    entries = []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+        entries.append(CacheEntry(folder.name, len(sizes), sum(sizes)))
+    return tuple(entries)
+
+
+def clear_cache(name: str | None = None) -> int:
+    """Delete one top-level folder of the cache, or all of it; returns the bytes that went."""
+    entries = cache_entries()
+    if name is not None:
+        entries = tuple(entry for entry in entries if entry.name == name)
+        if not entries:
+            there = ", ".join(entry.name for entry in cache_entries()) or "nothing"
+            raise InputError(f"the cache holds no {name!r}; it holds {there}")
+    for entry in entries:
+        shutil.rmtree(cache_root() / entry.name)
+    return sum(entry.size for entry in entries)

@@ -1,0 +1,49 @@
+"""Functions that jobs name in tests."""
+
+import os
+import signal
+import time
+
+import numpy as np
+
+from firsthand.errors import InputError
+
+
+def numbers(seed, n=1000):
+    x = np.random.default_rng(seed).normal(size=(n, 50))
+    return {"seed": seed, "sum": float((x @ x.T).sum())}
+
+
+def slow_numbers(seed, marker=None):
+    if marker and seed == 1 and not os.path.exists(marker):
+        with open(marker, "w") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    return numbers(seed)
+
+
+def threads(seed):
+    from threadpoolctl import threadpool_info
+
+    return {"blas": sorted({p["num_threads"] for p in threadpool_info()}), "variable": os.environ["OMP_NUM_THREADS"]}
+
+
+def fails_at_two(seed):
+    return 1 / (seed - 2)
+
+
+def users_mistake(seed):
+    raise InputError("wrong on purpose")
+
+
+def dies_once(seed, marker):
+    if seed == 1 and not os.path.exists(marker):
+        with open(marker, "w") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"seed": seed}
+
+
+def always_dies(seed):
+    os.kill(os.getpid(), signal.SIGKILL)
