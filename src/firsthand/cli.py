@@ -12,13 +12,14 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from click import ClickException, Command, Context
-from click.exceptions import Abort, Exit
 from typer.core import TyperGroup
 
 from firsthand.errors import FirsthandError, NotFoundError
 
 __all__ = ["app", "main"]
+
+# Typer brings its own copy of click since 0.26 and took the package before: ask Typer for the class.
+ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 # verb → module of `firsthand.commands` and the Typer application or function in it
 HOUSE = {
@@ -33,7 +34,7 @@ HOUSE = {
 }
 
 
-def _as_click(target: Any, name: str) -> Command:
+def _as_click(target: Any, name: str) -> Any:
     if not isinstance(target, typer.Typer):
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         single.command(name=name)(target)
@@ -46,11 +47,11 @@ def _as_click(target: Any, name: str) -> Command:
 class Rooms(TyperGroup):
     """House verbs by name, rooms by slug, each loaded when it is asked for."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """The house's verbs; rooms are named below the help text without loading them."""
         return list(HOUSE)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command behind a word, or None where there is neither verb nor room of that name."""
         if cmd_name in HOUSE:
             module, attribute = HOUSE[cmd_name]
@@ -68,11 +69,11 @@ class Rooms(TyperGroup):
             )
         return _as_click(room.module("command").app, room.slug)
 
-    def format_epilog(self, ctx: Context, formatter: Any) -> None:
-        """Name the rooms that have a command, from their folders alone."""
-        from firsthand.catalogue.rooms import room_slugs
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Name the rooms that have a command, from their cards and folders alone."""
+        from firsthand.catalogue.rooms import all_rooms
 
-        slugs = room_slugs(with_command=True)
+        slugs = [room.slug for room in all_rooms() if room.has_command]
         formatter.write_paragraph()
         formatter.write_text(f"Rooms (firsthand SLUG --help): {', '.join(slugs) or 'none yet'}.")
 
@@ -117,12 +118,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command: 0 when it ran, 2 for a user's mistake (one line, no traceback), 130 on Ctrl-C."""
     try:
         code = app(args=arguments, standalone_mode=False)
-    except Exit as error:
+    except typer.Exit as error:
         code = error.exit_code
     except ClickException as error:
         error.show()
         code = 2
-    except (Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("\ninterrupted; what had finished is kept where --out or the cache says\n")
         code = 130
     except FirsthandError as error:

@@ -29,7 +29,7 @@ class Figure(_Data):
     metric: str
     control: str = ""
     value: str  # as printed, with its unit
-    source: str = "unverified"  # where it was read: "table 2", "abstract", "repository README"; or "unverified"
+    source: str = "unverified"  # where it was read: "table 2", "abstract", "repository README"
 
 
 class Peer(_Data):
@@ -83,7 +83,10 @@ class Card(_Data):
 
 
 def read_card(path: Path) -> Card:
-    """Read and validate one `card.toml`; raises `InputError` naming file and cause, `NotFoundError` if absent."""
+    """Read and validate one `card.toml`.
+
+    Raises `InputError` naming file and cause, and `NotFoundError` if there is no such file.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

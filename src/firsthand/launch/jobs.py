@@ -225,7 +225,10 @@ def _ray(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fin
         import ray
     except ImportError as error:
         raise MissingDependencyError("--engine ray needs Ray: pip install 'firsthand[ray]'") from error
-    environment = {"env_vars": {**dict.fromkeys(VARIABLES, "1"), "TOKENIZERS_PARALLELISM": "false"}}
+    variables = {**dict.fromkeys(VARIABLES, "1"), "TOKENIZERS_PARALLELISM": "false"}
+    if address is None:  # workers on this machine find what this interpreter finds
+        variables["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    environment = {"env_vars": variables}
     own = not ray.is_initialized()
     if own:
         local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}

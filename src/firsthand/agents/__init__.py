@@ -1,0 +1,1 @@
+"""Agents: models that act, and what can go wrong."""

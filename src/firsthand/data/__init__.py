@@ -1,0 +1,1 @@
+"""Data: choose, mix and collect what models are trained on."""

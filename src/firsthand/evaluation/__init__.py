@@ -1,0 +1,1 @@
+"""Evaluation: find out what a model knows, and when to believe it."""

@@ -1,0 +1,1 @@
+"""Typoglycemia (arXiv 2503.01714): how models read scrambled words. Planned."""

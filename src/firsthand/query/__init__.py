@@ -1,0 +1,1 @@
+"""Query: answer questions to a database sooner."""

@@ -1,0 +1,1 @@
+"""Recommendation: rank and generate what a user sees next."""

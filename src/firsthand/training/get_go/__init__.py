@@ -1,0 +1,1 @@
+"""Get-go (arXiv 2502.19402): reward-based training from the start. Planned."""

@@ -1,0 +1,1 @@
+"""3D vision: reconstruct, repair and make scenes and assets."""
