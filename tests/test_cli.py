@@ -160,7 +160,8 @@ def test_help_names_the_verbs_and_loads_no_room(firsthand):
     code = (
         "import sys\nfrom firsthand.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch','transformers','scipy.stats','pandas','matplotlib','ray','sklearn','pyarrow'} & set(sys.modules)\n"
+        "heavy = {'torch','transformers','scipy.stats','pandas','matplotlib','ray','sklearn','pyarrow'}\n"
+        "heavy &= set(sys.modules)\n"
         "rooms = [m for m in sys.modules if m.startswith('firsthand.data.preselect')]\n"
         "sys.exit(f'{heavy} {rooms}' if heavy or rooms else 0)"
     )
@@ -176,7 +177,8 @@ def test_a_room_whose_extra_is_missing_is_not_run_and_does_not_stop_the_others(f
     check = firsthand.folder / "rooms" / "firsthand_test_rooms" / "null_effect" / "check.py"
     check.write_text(
         "from firsthand.errors import MissingDependencyError\nSEEDS = {'smoke': 2}\n"
-        "def measure(seed, scale, *, null=False):\n    raise MissingDependencyError('needs chromium: apt-get install chromium')\n"
+        "def measure(seed, scale, *, null=False):\n    \n"
+        "    raise MissingDependencyError('needs chromium: apt-get install chromium')\n"
     )
     answer = firsthand("check", "--all", "--scale", "smoke", "--out", "runs")
     assert "test-null-effect: not run: needs chromium" in answer.stdout

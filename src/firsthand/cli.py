@@ -55,7 +55,9 @@ class Rooms(TyperGroup):
         """The command behind a word, or None where there is neither verb nor room of that name."""
         if cmd_name in HOUSE:
             module, attribute = HOUSE[cmd_name]
-            return _as_click(getattr(importlib.import_module(f"firsthand.commands.{module}"), attribute), cmd_name)
+            return _as_click(
+                getattr(importlib.import_module(f"firsthand.commands.{module}"), attribute), cmd_name
+            )
         from firsthand.catalogue.rooms import find_room
 
         try:

@@ -68,7 +68,9 @@ def imports_are_light(room: Room) -> None:
         f"heavy = sorted(set({HEAVY!r}) & set(sys.modules))\n"
         "sys.exit(', '.join(heavy))"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     _promise(answer.returncode == 0, f"importing {room.package} loads or fails: {answer.stderr.strip()}")
 
 
@@ -77,7 +79,9 @@ def card_is_measured(room: Room) -> None:
     claims = room.card.claims
     _promise(bool(claims), f"{room.slug}: the card states no claim")
     for claim in claims:
-        _promise(claim.measured or bool(claim.reason), f"{room.slug}/{claim.id}: neither measured nor excused")
+        _promise(
+            claim.measured or bool(claim.reason), f"{room.slug}/{claim.id}: neither measured nor excused"
+        )
         _promise(
             not claim.measured or bool(claim.generalises_over),
             f"{room.slug}/{claim.id}: say what the interval generalises over",
@@ -97,12 +101,18 @@ def features_are_proven(room: Room, tests: Path | None = None) -> None:
         _promise(set(feature) <= {"name", "tests", "later"}, f"{path}: unknown keys in {feature}")
         _promise(bool(feature.get("name")), f"{path}: a feature without a name: {feature}")
         proven = feature.get("tests", [])
-        _promise(bool(proven) or bool(feature.get("later")), f"{path}: {feature['name']}: no test and no reason")
+        _promise(
+            bool(proven) or bool(feature.get("later")), f"{path}: {feature['name']}: no test and no reason"
+        )
         for test in proven if tests is not None else ():
             file, _, name = test.partition("::")
             source = (tests or Path()) / file
             _promise(source.is_file(), f"{path}: {feature['name']}: no file {file}")
-            names = {n.name for n in ast.walk(ast.parse(source.read_text(encoding="utf-8"))) if isinstance(n, ast.FunctionDef)}
+            names = {
+                n.name
+                for n in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+                if isinstance(n, ast.FunctionDef)
+            }
             _promise(not name or name in names, f"{path}: {feature['name']}: no test {name} in {file}")
 
 
@@ -113,7 +123,10 @@ def library_keeps_to_itself(room: Room) -> None:
             if not isinstance(node, ast.Call):
                 continue
             head, _, tail = ast.unparse(node.func).rpartition(".")
-            _promise((head, tail) not in FORBIDDEN, f"{name}, line {node.lineno}: a library must not call {head}.{tail}")
+            _promise(
+                (head, tail) not in FORBIDDEN,
+                f"{name}, line {node.lineno}: a library must not call {head}.{tail}",
+            )
 
 
 def _public(room: Room) -> Iterator[tuple[str, Any]]:
@@ -153,10 +166,16 @@ def errors_are_ours(room: Room) -> None:
             continue
         module = importlib.import_module(f"{room.package}.{path.stem}")
         for name, thing in vars(module).items():
-            if inspect.isclass(thing) and issubclass(thing, BaseException) and thing.__module__ == module.__name__:
+            if (
+                inspect.isclass(thing)
+                and issubclass(thing, BaseException)
+                and thing.__module__ == module.__name__
+            ):
                 _promise(issubclass(thing, FirsthandError), f"{module.__name__}.{name} is no FirsthandError")
                 builtin = [b for b in thing.__mro__ if b.__module__ == "builtins"]
-                _promise(builtin[0] is not Exception, f"{module.__name__}.{name} matches no builtin exception")
+                _promise(
+                    builtin[0] is not Exception, f"{module.__name__}.{name} matches no builtin exception"
+                )
 
 
 def command_helps(room: Room) -> None:
@@ -183,7 +202,9 @@ def smoke_repeats_within_budget(room: Room) -> Record:
         first.cpu_seconds <= SMOKE_CPU_SECONDS * 1.25,  # a loaded machine counts some of others' cache misses
         f"{room.slug}: smoke took {first.cpu_seconds:.1f} CPU-s, the budget is {SMOKE_CPU_SECONDS:.0f}",
     )
-    same = [a == b for a, b in zip(first.observations, second.observations, strict=True) if a.repeat != "timed"]
+    same = [
+        a == b for a, b in zip(first.observations, second.observations, strict=True) if a.repeat != "timed"
+    ]
     _promise(all(same), f"{room.slug}: smoke gave other seeded observations in another process")
     _promise(all(r.verdict is None for r in first.results), f"{room.slug}: smoke gave a verdict")
     return first
@@ -194,10 +215,14 @@ def nulls_do_not_hold(room: Room, seeds: int = 5) -> None:
     subject = _subject(room)
     null = run_check(subject, "smoke", seeds=range(2000, 2000 + seeds), engine="inline", null=True)
     for result in judge(subject.claims, null.observations, statistics=_statistics(room)):
-        _promise(result.verdict != "holds", f"{room.slug}/{result.claim.id} holds with the control in both arms")
+        _promise(
+            result.verdict != "holds", f"{room.slug}/{result.claim.id} holds with the control in both arms"
+        )
     path = room.record_path("laptop")
     record = Record.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else null
-    for before, after in zip(record.results, judge(subject.claims, _swapped(record), statistics=_statistics(room)), strict=True):
+    for before, after in zip(
+        record.results, judge(subject.claims, _swapped(record), statistics=_statistics(room)), strict=True
+    ):
         _promise(
             not (before.verdict == after.verdict == "holds") or _one_armed(before.claim),
             f"{room.slug}/{before.claim.id} still holds with its arms swapped",

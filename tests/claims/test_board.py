@@ -137,7 +137,9 @@ def test_a_board_of_exact_claims_owes_chance_nothing(tmp_path: Path) -> None:
 
 def test_a_row_a_claim_with_verdict_evidence_units_and_cost(out: Path) -> None:
     rows = _rows(out)
-    assert len(rows) == 17 + 2, "a row a claim, one for the fresh smoke run, one for the room that could not run"
+    assert len(rows) == 17 + 2, (
+        "a row a claim, one for the fresh smoke run, one for the room that could not run"
+    )
     faster = next(row for row in rows if "1.5 times as fast" in row)
     for words in (
         "emulated evidence",

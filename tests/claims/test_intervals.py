@@ -44,8 +44,12 @@ def test_coverage_of_skewed_effects_is_tabulated_without_a_bound():
     """The instrument asks for a table here, no bound: what is asserted is only that it can be made."""
     table = {}
     for n in (5, 10, 30):
-        table["log-normal", n] = coverage(lambda rng, size: rng.lognormal(0, 1, size), math.exp(0.5), n, 5_000, seed=n)
-        mixture = lambda rng, size: np.where(rng.random(size) < 0.1, rng.normal(5, 1, size), rng.normal(0, 1, size))  # noqa: E731
+        table["log-normal", n] = coverage(
+            lambda rng, size: rng.lognormal(0, 1, size), math.exp(0.5), n, 5_000, seed=n
+        )
+        mixture = lambda rng, size: np.where(
+            rng.random(size) < 0.1, rng.normal(5, 1, size), rng.normal(0, 1, size)
+        )
         table["mixture", n] = coverage(mixture, 0.5, n, 5_000, seed=n)
     assert all(0.5 < share <= 1 for share in table.values())
     # the reason why positive skewed quantities enter as logs
@@ -99,7 +103,9 @@ def test_bca_is_scipys():
     sample = rng.lognormal(0, 1, 60)
     estimate = bootstrap_estimate(list(sample), lambda chosen: float(np.mean(chosen)), seed=1)
     low, high = estimate.interval(0.95)
-    expected = stats.bootstrap((sample,), np.mean, n_resamples=9_999, method="BCa", rng=np.random.default_rng(2))
+    expected = stats.bootstrap(
+        (sample,), np.mean, n_resamples=9_999, method="BCa", rng=np.random.default_rng(2)
+    )
     width = expected.confidence_interval.high - expected.confidence_interval.low
     assert low == pytest.approx(expected.confidence_interval.low, abs=0.05 * width)
     assert high == pytest.approx(expected.confidence_interval.high, abs=0.08 * width)
@@ -107,7 +113,9 @@ def test_bca_is_scipys():
 
 def test_bca_repeats_with_its_seed_and_wants_thirty_clusters():
     sample = list(np.random.default_rng(0).normal(size=40))
-    first, second = (bootstrap_estimate(sample, lambda c: float(np.median(c)), seed=3, resamples=500) for _ in range(2))
+    first, second = (
+        bootstrap_estimate(sample, lambda c: float(np.median(c)), seed=3, resamples=500) for _ in range(2)
+    )
     assert first.interval(0.9) == second.interval(0.9)
     with pytest.raises(CheckError, match="30"):
         bootstrap_estimate(sample[:29], lambda c: float(np.mean(c)))
@@ -130,6 +138,6 @@ def test_smallest_alpha_is_one_on_the_wrong_side():
 
 def test_units_needed_is_the_first_n_that_is_narrow_enough():
     n = units_needed(1.0, 0.5)
-    half = lambda k: stats.t.ppf(0.975, k - 1) / math.sqrt(k)  # noqa: E731
+    half = lambda k: stats.t.ppf(0.975, k - 1) / math.sqrt(k)
     assert half(n) <= 0.5 < half(n - 1)
     assert units_needed(1.0, 0.0) is None

@@ -22,7 +22,9 @@ def subject(name):
 
     folder = ROOMS / "firsthand_test_rooms" / name
     card = read_card(folder / "card.toml")
-    return Subject(card.slug, card.title, card.domain, card.claims, f"firsthand_test_rooms.{name}.check", folder)
+    return Subject(
+        card.slug, card.title, card.domain, card.claims, f"firsthand_test_rooms.{name}.check", folder
+    )
 
 
 NULL, KNOWN = subject("null_effect"), subject("known_effect")
@@ -81,7 +83,9 @@ def test_interrupted_check_resumes_and_gives_the_same(tmp_path, monkeypatch):
     assert not (tmp_path / "test-known-effect" / "laptop.json").exists()
     monkeypatch.delenv("TEST_ROOM_FAILS")
     resumed = []
-    again = run_check(KNOWN, engine="inline", out=tmp_path, resume=True, on_seed=lambda f: resumed.append(f.resumed))
+    again = run_check(
+        KNOWN, engine="inline", out=tmp_path, resume=True, on_seed=lambda f: resumed.append(f.resumed)
+    )
     assert resumed == [True] * 5 + [False] * 3
     assert again.observations == whole.observations
     assert again.results == whole.results
@@ -134,12 +138,16 @@ def test_source_hash_follows_code_and_not_its_explanation(tmp_path, monkeypatch)
     package.mkdir()
     (package / "__init__.py").write_text("")
     check, method = package / "check.py", package / "method.py"
-    check.write_text('"""Doc."""\nfrom otherroom.method import f\nfrom . import method as m\nx = f(1)  # why\n')
+    check.write_text(
+        '"""Doc."""\nfrom otherroom.method import f\nfrom . import method as m\nx = f(1)  # why\n'
+    )
     method.write_text("def f(x):\n    return x + 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     before = source_hash("otherroom.check")
     assert set(source_files("otherroom.check")) == {"otherroom", "otherroom.check", "otherroom.method"}
-    check.write_text('"""Other words."""\n\nfrom otherroom.method import f\nfrom . import method as m\nx = f(1)  # because\n')
+    check.write_text(
+        '"""Other words."""\n\nfrom otherroom.method import f\nfrom . import method as m\nx = f(1)  # because\n'
+    )
     assert source_hash("otherroom.check") == before
     method.write_text("def f(x):\n    return x + 2\n")
     assert source_hash("otherroom.check") != before

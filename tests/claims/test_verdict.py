@@ -71,7 +71,9 @@ def test_too_wide_prints_half_width_and_units_needed():
 def test_absolute_compares_one_arm():
     rows = [Observation(clause="c", arm="treatment", seed=s, value=v) for s, v in enumerate([5.0, 5.1, 4.9])]
     assert judge_clause(Clause(id="c", kind="absolute", margin=4.0), rows).verdict == "holds"
-    assert judge_clause(Clause(id="c", kind="absolute", margin=4.0, direction="less"), rows).verdict == "fails"
+    assert (
+        judge_clause(Clause(id="c", kind="absolute", margin=4.0, direction="less"), rows).verdict == "fails"
+    )
 
 
 def test_ratio_is_the_geometric_mean_of_unit_ratios_and_totals_stand_beside_it():
@@ -150,7 +152,9 @@ def test_proportion_of_items_uses_wilson_and_needs_no_variation():
 def test_statistics_that_are_not_means():
     rng = np.random.default_rng(1)
     rows = [
-        Observation(clause="c", arm="treatment", seed=s, item=str(i), value=rng.normal() + 2 * (i % 2), x=float(i % 2))
+        Observation(
+            clause="c", arm="treatment", seed=s, item=str(i), value=rng.normal() + 2 * (i % 2), x=float(i % 2)
+        )
         for s in range(5)
         for i in range(200)
     ]
@@ -166,13 +170,15 @@ def test_statistics_that_are_not_means():
 
 
 @pytest.mark.parametrize(
-    ("n", "mismatches", "verdict"), [(300, 0, "holds"), (299, 0, "inconclusive"), (1000, 1, "fails"), (0, 0, "inconclusive")]
+    ("n", "mismatches", "verdict"),
+    [(300, 0, "holds"), (299, 0, "inconclusive"), (1000, 1, "fails"), (0, 0, "inconclusive")],
 )
 def test_exact(n, mismatches, verdict):
-    rows = [Observation(clause="c", arm="treatment", seed=0, item=str(i), value=float(i >= mismatches)) for i in range(n)]
-    result = judge(
-        [claim(Clause(id="c", kind="exact"))], rows
-    )[0]
+    rows = [
+        Observation(clause="c", arm="treatment", seed=0, item=str(i), value=float(i >= mismatches))
+        for i in range(n)
+    ]
+    result = judge([claim(Clause(id="c", kind="exact"))], rows)[0]
     assert result.verdict == verdict
     if verdict == "holds":
         assert result.clauses[0].mismatch_bound == pytest.approx(0.009936, rel=1e-3)
@@ -286,13 +292,17 @@ def test_false_holds_of_the_whole_judgement():
 
 
 @given(
-    st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=3, max_size=8).filter(lambda x: np.ptp(x) > 1e-2),
+    st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=3, max_size=8).filter(
+        lambda x: np.ptp(x) > 1e-2
+    ),
     st.floats(-5, 5).map(lambda x: round(x, 2)),
 )
 def test_swapping_the_arms_never_leaves_a_held_claim_held(effects, margin):
     clause = Clause(id="c", kind="greater", margin=abs(margin))
     rows = paired(effects)
-    swapped = [o.model_copy(update={"arm": {"treatment": "control", "control": "treatment"}[o.arm]}) for o in rows]
+    swapped = [
+        o.model_copy(update={"arm": {"treatment": "control", "control": "treatment"}[o.arm]}) for o in rows
+    ]
     forward, backward = judge_clause(clause, rows), judge_clause(clause, swapped)
     assert not (forward.verdict == backward.verdict == "holds")
     assert forward.interval.estimate == pytest.approx(-backward.interval.estimate, abs=1e-6)
@@ -300,5 +310,5 @@ def test_swapping_the_arms_never_leaves_a_held_claim_held(effects, margin):
 
 @given(st.permutations(range(8)))
 def test_order_of_observations_does_not_matter(order):
-    rows = paired(SPREAD + [2.5])
+    rows = paired([*SPREAD, 2.5])
     assert judge_clause(GREATER, rows) == judge_clause(GREATER, [rows[i] for i in order])

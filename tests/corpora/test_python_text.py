@@ -7,6 +7,7 @@ import gzip
 import importlib
 import json
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_functions_agree_with_get_source_segment():
     by_source = {document.source: document.text for document in corpus.documents}
     import json.decoder as module
 
-    content = open(module.__file__, encoding="utf-8").read()
+    content = Path(module.__file__).read_text(encoding="utf-8")
     tree = ast.parse(content)
     checked = 0
     for node in ast.walk(tree):

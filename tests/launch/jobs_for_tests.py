@@ -26,7 +26,10 @@ def slow_numbers(seed, marker=None):
 def threads(seed):
     from threadpoolctl import threadpool_info
 
-    return {"blas": sorted({p["num_threads"] for p in threadpool_info()}), "variable": os.environ["OMP_NUM_THREADS"]}
+    return {
+        "blas": sorted({p["num_threads"] for p in threadpool_info()}),
+        "variable": os.environ["OMP_NUM_THREADS"],
+    }
 
 
 def fails_at_two(seed):

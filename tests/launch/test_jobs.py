@@ -54,7 +54,7 @@ def test_what_other_sources_or_arguments_made_is_not_taken_up(tmp_path, change):
 
 
 def test_a_job_that_fails_leaves_the_finished_ones(tmp_path):
-    with pytest.raises(CheckError, match="job-2.*ZeroDivisionError"):
+    with pytest.raises(CheckError, match=r"job-2.*ZeroDivisionError"):
         run_jobs(jobs(4, "fails_at_two"), engine="inline", keep=tmp_path)
     assert sorted(p.name for p in tmp_path.glob("*.json")) == ["job-0.json", "job-1.json"]
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 WORDS = (
@@ -32,11 +37,21 @@ def texts():
 
 @pytest.fixture
 def one_thread():
-    """This process on one thread, and an environment that puts a child there too."""
-    import os
-
+    """This process on one thread for the test."""
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield {**os.environ, "OMP_NUM_THREADS": "1"}
+    yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def elsewhere():
+    """What `tokenizer_hash` and `trained_hash` of `models` give in another process, on one thread."""
+    program = "from tests.lm import models; print(models.tokenizer_hash(), models.trained_hash())"
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root, env=environment
+    )
+    return dict(zip(("tokenizer", "trained"), done.stdout.split(), strict=True))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import numpy as np
+
 
 def make(kind: str, vocabulary: int, positions: int = 512):
     """A random causal model of the named architecture, about 20 k weights, dropout off or on as it comes."""
@@ -19,8 +23,8 @@ def make(kind: str, vocabulary: int, positions: int = 512):
         elif kind == "gemma3":
             config = transformers.Gemma3TextConfig(
                 hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2, head_dim=8,
-                num_key_value_heads=1, sliding_window=8, layer_types=["sliding_attention"] * 2 + ["full_attention"],
-                **common,
+                num_key_value_heads=1, sliding_window=8,
+                layer_types=["sliding_attention", "sliding_attention", "full_attention"], **common,
             )  # fmt: skip
             model = transformers.Gemma3ForCausalLM(config)
         elif kind == "gemma2":  # caps its logits after the output layer
@@ -45,3 +49,40 @@ def make(kind: str, vocabulary: int, positions: int = 512):
         for weight in model.parameters():  # larger weights: differences between contexts show
             weight.data.mul_(6.0)
     return model.eval()
+
+
+def digest(model):
+    """SHA-256 of all weights, bit for bit."""
+    return hashlib.sha256(b"".join(w.detach().numpy().tobytes() for w in model.parameters())).hexdigest()
+
+
+def tokenizer_hash():
+    """Hash of a tokenizer learnt from text full of ties."""
+    from firsthand.lm import train_tokenizer
+
+    texts = [f"token {n % 97} of {n % 13} ties and {n % 7} breaks" for n in range(500)]
+    return hashlib.sha256(train_tokenizer(texts, 400).backend_tokenizer.to_str().encode()).hexdigest()
+
+
+def text_ids(length=400, vocabulary=64):
+    """Token ids with a pattern."""
+    return (np.arange(length) * 7 + np.arange(length) // 5) % vocabulary
+
+
+def small(seed=0):
+    """A Llama of a few thousand weights over `text_ids`."""
+    from firsthand.lm import tiny_llama
+
+    return tiny_llama(64, width=16, layers=1, heads=2, seed=seed, context=32)
+
+
+SETTINGS = {"steps": 12, "batch": 2, "context": 16, "warmup": 3, "device": "cpu"}
+
+
+def trained_hash(seed=4):
+    """Weights after a short training."""
+    from firsthand.lm import train
+
+    model = small()
+    train(model, text_ids(), seed=seed, **SETTINGS)
+    return digest(model)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,26 +13,10 @@ from firsthand.errors import InputError, OutputError
 from firsthand.lm import DivergedError, tiny_llama, train
 from firsthand.lm.training import learning_rate_at, window_starts
 
-from .models import make
+from .models import SETTINGS, digest, make, small, text_ids, trained_hash
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
-
-SETTINGS = {"steps": 12, "batch": 2, "context": 16, "warmup": 3, "device": "cpu"}
-
-
-def text_ids(length=400, vocabulary=64):
-    return (np.arange(length) * 7 + np.arange(length) // 5) % vocabulary
-
-
-def small(seed=0):
-    return tiny_llama(64, width=16, layers=1, heads=2, seed=seed, context=32)
-
-
-def digest(model):
-    return hashlib.sha256(
-        b"".join(weight.detach().numpy().tobytes() for weight in model.parameters())
-    ).hexdigest()
 
 
 def test_learns_a_pattern_and_counts_its_tokens():
@@ -52,28 +34,13 @@ def test_learns_a_pattern_and_counts_its_tokens():
     assert not model.training
 
 
-RUN = """
-import hashlib, numpy as np
-from firsthand.lm import tiny_llama, train
-model = tiny_llama(64, width=16, layers=1, heads=2, seed=0, context=32)
-ids = (np.arange(400) * 7 + np.arange(400) // 5) % 64
-train(model, ids, steps=12, batch=2, context=16, warmup=3, seed=4, device="cpu")
-print(hashlib.sha256(b"".join(w.detach().numpy().tobytes() for w in model.parameters())).hexdigest())
-"""
-
-
-def test_same_seed_same_weights_here_and_in_another_process(one_thread):
-    one, two, other = small(), small(), small()
+def test_same_seed_same_weights_here_and_in_another_process(one_thread, elsewhere):
     torch.manual_seed(1)
-    train(one, text_ids(), seed=4, **SETTINGS)
+    one = trained_hash()
     torch.manual_seed(2)
-    train(two, text_ids(), seed=4, **SETTINGS)
-    train(other, text_ids(), seed=5, **SETTINGS)
-    assert digest(one) == digest(two) != digest(other)
-    there = subprocess.run(
-        [sys.executable, "-c", RUN], capture_output=True, text=True, check=True, env=one_thread
-    )
-    assert there.stdout.strip() == digest(one)
+    assert trained_hash() == one
+    assert trained_hash(seed=5) != one
+    assert elsewhere["trained"] == one
 
 
 def test_global_generator_is_left_alone():
@@ -176,7 +143,7 @@ def test_schedule():
     assert rates[0] == pytest.approx(0.2)
     assert rates[9] == rates[10] == 2.0
     assert rates[-1] == pytest.approx(0.2)
-    assert all(later <= earlier for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(rates[10:]))
     assert learning_rate_at(0, steps=1, peak=2.0, warmup=0) == 2.0
 
 

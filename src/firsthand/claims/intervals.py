@@ -93,7 +93,9 @@ def bootstrap_estimate(
     value = float(statistic(clusters))
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, n, size=(resamples, n))
-    replicates = np.sort(np.array([statistic([clusters[i] for i in draw]) for draw in draws], dtype=np.float64))
+    replicates = np.sort(
+        np.array([statistic([clusters[i] for i in draw]) for draw in draws], dtype=np.float64)
+    )
     left_out = np.array([statistic([*clusters[:i], *clusters[i + 1 :]]) for i in range(n)], dtype=np.float64)
     if not (math.isfinite(value) and np.isfinite(replicates).all() and np.isfinite(left_out).all()):
         raise CheckError("the statistic is not defined on some resample (an arm or a class ran empty)")

@@ -127,20 +127,29 @@ def run_check(
             version=sources,
             on_finished=on_seed,
         )
-    measurements = {seed: Measurement.model_validate(f.result) for seed, f in zip(chosen, finished, strict=True)}
+    measurements = {
+        seed: Measurement.model_validate(f.result) for seed, f in zip(chosen, finished, strict=True)
+    }
     observations = tuple(o for m in measurements.values() for o in m.observations)
     gates = tuple(
-        gate.model_copy(update={"name": f"{gate.name}, seed {seed}"}) for seed, m in measurements.items() for gate in m.gates
+        gate.model_copy(update={"name": f"{gate.name}, seed {seed}"})
+        for seed, m in measurements.items()
+        for gate in m.gates
     )
     results = judge(subject.claims, observations, gates=gates, statistics=getattr(module, "STATISTICS", None))
     if scale == "smoke":  # smoke shows that the path works; it is too small to say anything of the claim
-        results = tuple(result.model_copy(update={"verdict": None, "reason": result.reason if not result.claim.measured else ""}) for result in results)
+        results = tuple(
+            result.model_copy(
+                update={"verdict": None, "reason": result.reason if not result.claim.measured else ""}
+            )
+            for result in results
+        )
     resumed = any(f.resumed for f in finished)
     record = Record(
         room=subject.slug,
         title=subject.title,
         domain=subject.domain,
-        scale=scale,  # type: ignore[arg-type]
+        scale=scale,
         engine=engine,
         exploratory=null or chosen != wanted,
         seeds=tuple(chosen),

@@ -79,7 +79,11 @@ def _spoken(source: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 for number in range(first.lineno - 1, first.end_lineno or first.lineno):
                     lines[number] = "\n"
     stripped = "".join(lines)
@@ -99,6 +103,8 @@ def source_hash(module: str, claims: Sequence[Claim] = ()) -> str:
         digest.update(f"{name}\n{_spoken(path.read_text(encoding='utf-8'))}\n".encode())
     for claim in claims:
         # Wording may be mended; what is measured and where the line is may not.
-        decisive = claim.model_dump(include={"id", "version", "combine", "clauses", "unit_of_analysis", "primary"})
+        decisive = claim.model_dump(
+            include={"id", "version", "combine", "clauses", "unit_of_analysis", "primary"}
+        )
         digest.update(json.dumps(decisive, sort_keys=True).encode())
     return digest.hexdigest()

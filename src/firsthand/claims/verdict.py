@@ -24,7 +24,17 @@ from firsthand.claims.intervals import (
     units_needed,
     wilson_estimate,
 )
-from firsthand.claims.model import Claim, ClaimResult, Clause, ClauseResult, Gate, Interval, Observation, Unit, Verdict
+from firsthand.claims.model import (
+    Claim,
+    ClaimResult,
+    Clause,
+    ClauseResult,
+    Gate,
+    Interval,
+    Observation,
+    Unit,
+    Verdict,
+)
 from firsthand.claims.statistics import Statistic, find_statistic
 from firsthand.errors import CheckError
 
@@ -99,7 +109,9 @@ def _units(observations: Sequence[Observation], unit: Unit) -> dict[str, _Arm]:
 
 def _positive(value: float, clause: Clause, arm: str) -> float:
     if value <= 0:
-        raise CheckError(f"clause {clause.id!r} is a ratio and {arm} has the value {value}: it must be positive")
+        raise CheckError(
+            f"clause {clause.id!r} is a ratio and {arm} has the value {value}: it must be positive"
+        )
     return value
 
 
@@ -124,7 +136,11 @@ def judge_clause(
         )
     keys = sorted(treatment)
     arms = {clause.treatment: treatment} | ({clause.control: control} if clause.control and control else {})
-    means = {name: float(np.mean([units[key].values.mean() for key in keys])) for name, units in arms.items() if keys}
+    means = {
+        name: float(np.mean([units[key].values.mean() for key in keys]))
+        for name, units in arms.items()
+        if keys
+    }
     if len(keys) < 3:
         word = {"seed": "seeds", "item": "items", "cluster": "clusters"}[unit]
         return ClauseResult(
@@ -135,10 +151,13 @@ def judge_clause(
             arms=means,
         )
     statistic = find_statistic(clause.statistic, statistics)
+    effects: tuple[float, ...] = ()
     if unit != "seed" and clause.statistic not in ("mean", "proportion"):
-        estimate, effects = _bootstrap(clause, treatment, control, keys, statistic), ()
+        estimate = _bootstrap(clause, treatment, control, keys, statistic)
     else:
-        effects = tuple(_unit_effect(clause, treatment[key], control[key] if control else None, statistic) for key in keys)
+        effects = tuple(
+            _unit_effect(clause, treatment[key], control[key] if control else None, statistic) for key in keys
+        )
         if clause.statistic == "proportion" and control is None and unit == "item":
             estimate = wilson_estimate(effects)
         else:
@@ -147,7 +166,9 @@ def judge_clause(
                 return _no_variation(clause, estimate, means, effects)
     totals = None
     if clause.ratio and control is not None:
-        totals = sum(treatment[key].values.sum() for key in keys) / sum(control[key].values.sum() for key in keys)
+        totals = sum(treatment[key].values.sum() for key in keys) / sum(
+            control[key].values.sum() for key in keys
+        )
     result = _decide(clause, estimate)
     return result.model_copy(
         update={
@@ -175,14 +196,16 @@ def _bootstrap(
     keys: Sequence[str],
     statistic: Statistic,
 ) -> Estimate:
-    def effect(chosen: Sequence[object]) -> float:
+    def effect_of(chosen: Sequence[object]) -> float:
         def joined(arms: Mapping[str, _Arm]) -> _Arm:
             picked = [arms[str(key)] for key in chosen]
-            return _Arm(np.concatenate([arm.values for arm in picked]), np.concatenate([arm.x for arm in picked]))
+            return _Arm(
+                np.concatenate([arm.values for arm in picked]), np.concatenate([arm.x for arm in picked])
+            )
 
         return _unit_effect(clause, joined(treatment), joined(control) if control else None, statistic)
 
-    return bootstrap_estimate(keys, effect)
+    return bootstrap_estimate(keys, effect_of)
 
 
 def _threshold(clause: Clause) -> float:
@@ -214,7 +237,11 @@ def _decide(clause: Clause, estimate: Estimate) -> ClauseResult:
     return ClauseResult(
         clause=clause,
         interval=Interval(
-            estimate=show(estimate.value), low=show(low), high=show(high), method=estimate.method, n=estimate.n
+            estimate=show(estimate.value),
+            low=show(low),
+            high=show(high),
+            method=estimate.method,
+            n=estimate.n,
         ),
         verdict=verdict,
         reason=reason,
@@ -233,10 +260,14 @@ def _too_wide(clause: Clause, estimate: Estimate, low: float, high: float) -> st
     size = f"a factor of {math.exp(half):.3g} each way" if clause.ratio else f"±{half:.3g}"
     needed = units_needed(estimate.spread, distance)
     more = f"about {needed} independent units would decide it" if needed else "more units would not decide it"
-    return f"too wide: the 95 % interval is {size} and reaches over the margin; at this effect and spread {more}"
+    return (
+        f"too wide: the 95 % interval is {size} and reaches over the margin; at this effect and spread {more}"
+    )
 
 
-def _no_variation(clause: Clause, estimate: Estimate, arms: dict[str, float], effects: Sequence[float]) -> ClauseResult:
+def _no_variation(
+    clause: Clause, estimate: Estimate, arms: dict[str, float], effects: Sequence[float]
+) -> ClauseResult:
     show = math.exp if clause.ratio else float
     value = show(estimate.value)
     return ClauseResult(
@@ -257,7 +288,11 @@ def _judge_exact(clause: Clause, observations: Sequence[Observation]) -> ClauseR
     share = {clause.treatment: float(values.mean())} if n else {}
     if mismatches:
         return ClauseResult(
-            clause=clause, interval=None, verdict="fails", reason=f"{mismatches} of {n} observations disagree", arms=share
+            clause=clause,
+            interval=None,
+            verdict="fails",
+            reason=f"{mismatches} of {n} observations disagree",
+            arms=share,
         )
     if n < EXACT_OBSERVATIONS:
         return ClauseResult(
@@ -297,7 +332,9 @@ def _combine(claim: Claim, clauses: tuple[ClauseResult, ...]) -> _Tested:
         words = [result.verdict for result in clauses]
         if claim.combine == "any of":
             words = ["inconclusive" if word == "fails" and len(set(words)) > 1 else word for word in words]
-            certain: Verdict = "holds" if "holds" in words else "fails" if set(words) == {"fails"} else "inconclusive"
+            certain: Verdict = (
+                "holds" if "holds" in words else "fails" if set(words) == {"fails"} else "inconclusive"
+            )
         else:
             certain = "fails" if "fails" in words else "holds" if set(words) == {"holds"} else "inconclusive"
         return _Tested(clauses, None, None, certain)
@@ -305,7 +342,8 @@ def _combine(claim: Claim, clauses: tuple[ClauseResult, ...]) -> _Tested:
     # An exact clause inside a combination is certain either way; one without an interval decides nothing.
     certainly = {"holds": (0.0, 1.0), "fails": (1.0, 0.0), "inconclusive": (1.0, 1.0)}
     pairs = [
-        (r.p_holds, r.p_fails) if r.p_holds is not None and r.p_fails is not None
+        (r.p_holds, r.p_fails)
+        if r.p_holds is not None and r.p_fails is not None
         else certainly[r.verdict if r.clause.kind == "exact" else "inconclusive"]
         for r in clauses
     ]
@@ -356,7 +394,8 @@ def judge(
             tested[claim.id] = _combine(claim, clauses)
     shut = {claim.id: _shut_gate(claim, gates) for claim in claims}
     family = [
-        claim.id for claim in claims
+        claim.id
+        for claim in claims
         if claim.measured and not claim.primary and tested[claim.id].certain is None and not shut[claim.id]
     ]
     smallest = [min(tested[key].p_holds or 0.0, tested[key].p_fails or 0.0) for key in family]
@@ -371,7 +410,9 @@ def judge(
 
 def _shut_gate(claim: Claim, gates: Sequence[Gate]) -> str:
     failed = [g for g in gates if not g.passed and (not g.claims or claim.id in g.claims)]
-    return "; ".join(dict.fromkeys(f"failed gate: {g.name}" + (f" ({g.detail})" if g.detail else "") for g in failed))
+    return "; ".join(
+        dict.fromkeys(f"failed gate: {g.name}" + (f" ({g.detail})" if g.detail else "") for g in failed)
+    )
 
 
 def _conclude(claim: Claim, tested: _Tested, alpha: float, shut: str) -> ClaimResult:
@@ -387,7 +428,8 @@ def _conclude(claim: Claim, tested: _Tested, alpha: float, shut: str) -> ClaimRe
         return result(tested.certain, reasons)
     p_holds, p_fails = tested.p_holds or 0.0, tested.p_fails or 0.0
     if p_holds <= alpha:
-        return result("holds", reasons if claim.combine == "any of" else "")
+        held = [r.clause.id for r in tested.clauses if (r.p_holds or 0.0) * len(tested.clauses) <= alpha]
+        return result("holds", f"in {', '.join(held)}" if claim.combine == "any of" else "")
     if p_fails <= alpha:
         return result("fails", reasons if claim.combine == "all of" else "")
     if min(p_holds, p_fails) <= ALPHA and alpha < ALPHA:

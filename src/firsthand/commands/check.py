@@ -25,7 +25,9 @@ NOT_RUN = "not-run.json"  # beside the records: room → what it needs, for the 
 def subject_of(room: Room) -> Subject:
     """A room as the runner sees it; raises `InputError` for a room without a check."""
     if not room.has_check:
-        raise InputError(f"{room.slug} is planned: it has no check yet (`firsthand list` shows which rooms are ready)")
+        raise InputError(
+            f"{room.slug} is planned: it has no check yet (`firsthand list` shows which rooms are ready)"
+        )
     card = room.card
     return Subject(room.slug, card.title, card.domain, card.claims, f"{room.package}.check", room.folder)
 
@@ -40,27 +42,41 @@ def check_command(
     dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and what it costs.")] = False,
     jobs: Annotated[int, typer.Option(help="Worker processes.")] = 1,
     engine: Annotated[str, typer.Option(help="local, inline or ray.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; without it, a local one.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster; without it, a local one.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Take up the finished seeds in --out.")] = False,
     out: Annotated[Path, typer.Option(help="Where records and finished seeds go.")] = Path("runs"),
-    null: Annotated[bool, typer.Option("--null", help="The control in both arms: nothing should hold.")] = False,
-    record: Annotated[bool, typer.Option("--record", help="Keep the record with the package's results.")] = False,
+    null: Annotated[
+        bool, typer.Option("--null", help="The control in both arms: nothing should hold.")
+    ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the record with the package's results.")
+    ] = False,
     again: Annotated[
         str, typer.Option(help="With --record: why this claim version is recorded a second time.")
     ] = "",
-    expect_holds: Annotated[bool, typer.Option("--expect-holds", help="Exit 3 unless every verdict is holds.")] = False,
+    expect_holds: Annotated[
+        bool, typer.Option("--expect-holds", help="Exit 3 unless every verdict is holds.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure the claims of rooms again, against their controls."""
     if all_ready == bool(names):
         raise InputError("name one or more rooms, or give --all (and not both)")
-    rooms = [room for room in all_rooms() if room.ready] if all_ready else [find_room(name) for name in names or []]
+    rooms = (
+        [room for room in all_rooms() if room.ready]
+        if all_ready
+        else [find_room(name) for name in names or []]
+    )
     chosen = _seed_range(seeds)
     if record and (scale not in ("laptop", "gpu", "paper") or chosen is not None or null):
         raise InputError("--record keeps runs of laptop, gpu or paper scale with the check's own seeds")
     if dry:
         plans = [dry_run(subject_of(room), scale) for room in rooms]
-        typer.echo(json.dumps(plans, indent=1) if as_json else "\n\n".join(_plan_text(plan) for plan in plans))
+        typer.echo(
+            json.dumps(plans, indent=1) if as_json else "\n\n".join(_plan_text(plan) for plan in plans)
+        )
         return
     if record:
         for room in rooms:
@@ -82,7 +98,9 @@ def check_command(
         slim = [json.loads(r.model_dump_json(exclude={"observations", "details"})) for r in records]
         typer.echo(json.dumps({"records": slim, "not_run": missing}, indent=1))
     else:
-        typer.echo("\n\n".join([*map(record_text, records), *(f"{k}: not run: {v}" for k, v in missing.items())]))
+        typer.echo(
+            "\n\n".join([*map(record_text, records), *(f"{k}: not run: {v}" for k, v in missing.items())])
+        )
     verdicts = [result.verdict for r in records for result in r.results if result.claim.measured]
     if expect_holds and (missing or any(verdict != "holds" for verdict in verdicts)):
         raise typer.Exit(3)

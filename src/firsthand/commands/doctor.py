@@ -37,7 +37,7 @@ MODELS = {
     "all-minilm-l6-v2": ("all_minilm_l6_v2", "pip install 'firsthand[embed]'"),
 }
 PROGRAMS = {
-    "chromium": ("the board's and the pages' browser tests, browser agents", ("chromium", "chromium-browser", "google-chrome")),
+    "chromium": ("browser tests, browser agents", ("chromium", "chromium-browser", "google-chrome")),
     "java": ("Spark", ("java",)),
     "espeak-ng": ("speech in the audio rooms", ("espeak-ng",)),
     "psql": ("the PostgreSQL tests of CodeArena", ("psql",)),
@@ -58,9 +58,15 @@ def findings() -> dict[str, Any]:
     for name, modules in EXTRAS.items():
         lacking = [module for module in modules if not _present(module)]
         extras[name] = {"missing": lacking, "install": f"pip install 'firsthand[{name}]'" if lacking else ""}
-    models = {name: {"found": _present(module), "install": install} for name, (module, install) in MODELS.items()}
+    models = {
+        name: {"found": _present(module), "install": install} for name, (module, install) in MODELS.items()
+    }
     programs = {
-        name: {"path": next(filter(None, map(shutil.which, names)), None), "for": purpose, "install": f"apt-get install {name}"}
+        name: {
+            "path": next(filter(None, map(shutil.which, names)), None),
+            "for": purpose,
+            "install": f"apt-get install {name}",
+        }
         for name, (purpose, names) in PROGRAMS.items()
     }
     return {
@@ -90,11 +96,15 @@ def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Print J
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
-    typer.echo(f"firsthand {found['firsthand']}, Python {found['python']}, {found['device']}; cache {found['cache']}")
+    typer.echo(
+        f"firsthand {found['firsthand']}, Python {found['python']}, {found['device']}; cache {found['cache']}"
+    )
     for name, extra in found["extras"].items():
         state = f"missing {', '.join(extra['missing'])}: {extra['install']}" if extra["missing"] else "ok"
         typer.echo(f"  extra {name:<16} {state}")
     for name, model in found["models"].items():
         typer.echo(f"  model {name:<23} {'ok' if model['found'] else 'missing: ' + model['install']}")
     for name, program in found["programs"].items():
-        typer.echo(f"  program {name:<14} {program['path'] or 'missing (' + program['for'] + '): ' + program['install']}")
+        typer.echo(
+            f"  program {name:<14} {program['path'] or 'missing (' + program['for'] + '): ' + program['install']}"
+        )

@@ -21,7 +21,10 @@ __all__ = ["report_command"]
 
 
 def report_command(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUNS…", help="Folders of `firsthand check --out`, or record files.")] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUNS…", help="Folders of `firsthand check --out`, or record files."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("board"),
 ) -> None:
     """Write the board: every recorded verdict, with the runs named here beside them."""

@@ -8,7 +8,9 @@ from firsthand.catalogue.verbs import cite_command, digest_read_command, list_co
 
 __all__ = ["cite_command", "digest", "list_command", "show_command"]
 
-digest = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Read a digest of papers into entries.")
+digest = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Read a digest of papers into entries."
+)
 digest.command("read")(digest_read_command)
 
 

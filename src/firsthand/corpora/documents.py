@@ -104,7 +104,7 @@ def write_corpus(corpus: Corpus, path: Path) -> None:
             sink.write(json.dumps(head) + "\n")
             for document in corpus.documents:
                 sink.write(json.dumps(asdict(document)) + "\n")
-        os.replace(beside, path)
+        beside.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

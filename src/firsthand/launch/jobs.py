@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import importlib
 import json
+import logging
 import os
 import resource
 import signal
@@ -187,10 +188,12 @@ def _pool(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fi
     from multiprocessing import get_context
 
     left = {job.key: job for job in jobs}
-    for attempt in range(1, ATTEMPTS + 1):
+    for _ in range(ATTEMPTS):
         with _worker_environment():
             pool = ProcessPoolExecutor(
-                max_workers=min(workers, len(left)), mp_context=get_context("spawn"), initializer=_prepare_worker
+                max_workers=min(workers, len(left)),
+                mp_context=get_context("spawn"),
+                initializer=_prepare_worker,
             )
             try:
                 pending = {pool.submit(execute, job): job for job in left.values()}
@@ -233,7 +236,11 @@ def _ray(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fin
     if own:
         local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
         ray.init(
-            address=address, runtime_env=environment, log_to_driver=False, logging_level="ERROR", **local
+            address=address,
+            runtime_env=environment,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **local,
         )
     try:
         # A worker that is killed takes no result with it: Ray starts the task again elsewhere.

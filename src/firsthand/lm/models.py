@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from firsthand.errors import InputError, ModelNotFoundError
+from firsthand.errors import FirsthandError, InputError, ModelNotFoundError
 from firsthand.launch.cache import cache_folder
 from firsthand.lm.backend import quiet, resolve_device, resolve_dtype, transformers_class
 from firsthand.lm.embedded import EMBEDDED, assembled, sha256_of, unpacked
@@ -103,7 +103,9 @@ def _from_folder(
 ) -> LanguageModel:
     try:
         return _read(str(folder), name, kind, licence, device, dtype, local=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except FirsthandError:
+        raise
+    except Exception as error:  # transformers, tokenizers and safetensors raise kinds of their own
         raise InputError(
             f"the model folder {folder} cannot be loaded ({type(error).__name__}: {error}); "
             "its config, weights or tokenizer do not fit each other or are incomplete"

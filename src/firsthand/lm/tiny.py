@@ -56,6 +56,8 @@ def tiny_llama(
         num_key_value_heads=heads,
         max_position_embeddings=context,
         tie_word_embeddings=True,
+        # 0.02 suits a width of about 1 000; at 96 it costs 0.3 nats a token after 120 000 tokens.
+        initializer_range=0.6 * width**-0.5,
         attn_implementation="sdpa",
         bos_token_id=0,
         eos_token_id=0,

@@ -11,8 +11,9 @@ import pytest
 
 from firsthand.data.preselect import Document
 
-GOOD = "the river carries water from the mountain to the sea and every valley keeps a little of it".split()
-BAD = "click buy now cheap offer win prize deal free bonus code sale limited order today".split()
+_GOOD = "the river carries water from the mountain to the sea and every valley keeps a little of it"
+_BAD = "click buy now cheap offer win prize deal free bonus code sale limited order today"
+GOOD, BAD = _GOOD.split(), _BAD.split()
 
 
 def text_of(words: Sequence[str], rng: random.Random, n: int = 40) -> str:
@@ -60,7 +61,10 @@ def ability() -> dict[str, float]:
 
 def documents(n: int, seed: int = 0) -> list[Document]:
     texts, labels = labelled(n, seed)
-    return [Document(f"doc-{i}", t, "good" if label else "bad") for i, (t, label) in enumerate(zip(texts, labels, strict=True))]
+    return [
+        Document(f"doc-{i}", t, "good" if label else "bad")
+        for i, (t, label) in enumerate(zip(texts, labels, strict=True))
+    ]
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ import pytest
 import zstandard
 
 from firsthand.data import documents as module
+from firsthand.data.document_ids import UniqueIds, identity
 from firsthand.data.documents import (
     InputFile,
     Layout,
-    UniqueIds,
     atomic_file,
     find_inputs,
-    identity,
     open_writer,
     read_batches,
     read_documents,
@@ -76,7 +75,9 @@ def _bytes(path):
     data = path.read_bytes()
     if path.name.endswith(".gz"):
         return gzip.decompress(data)
-    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if path.name.endswith(".zst") else data
+    return (
+        zstandard.ZstdDecompressor().decompressobj().decompress(data) if path.name.endswith(".zst") else data
+    )
 
 
 def test_a_score_that_is_there_is_replaced(tmp_path):
@@ -87,7 +88,9 @@ def test_a_score_that_is_there_is_replaced(tmp_path):
             for batch in read_batches(file, whole=True):
                 writer.write(batch, [True], [np.float32(0.5)])
     assert json.loads((tmp_path / "out" / "a.jsonl").read_text()) == {"preselect_score": 0.5, "text": "x"}
-    assert pq.read_table(tmp_path / "out" / "a.parquet").to_pylist() == [{"preselect_score": 0.5, "text": "x"}]
+    assert pq.read_table(tmp_path / "out" / "a.parquet").to_pylist() == [
+        {"preselect_score": 0.5, "text": "x"}
+    ]
 
 
 def test_lone_surrogates_survive(tmp_path):
@@ -204,20 +207,21 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_json_line", full)
     target = tmp_path / "out" / "a.jsonl"
-    with pytest.raises(OutputError, match=r"cannot write .*a\.jsonl: No space left on device"):
-        with open_writer(target, ".jsonl", "s") as writer:
-            for batch in read_batches(file, whole=True):
-                writer.write(batch, [True] * 5, [np.float32(1)] * 5)
+    (batch,) = read_batches(file, whole=True)
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.jsonl: No space left on device"),
+        open_writer(target, ".jsonl", "s") as writer,
+    ):
+        writer.write(batch, [True] * 5, [np.float32(1)] * 5)
     assert list(target.parent.iterdir()) == []
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt):
-        with atomic_file(target) as beside:
-            beside.write_text("half of the n")
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), atomic_file(target) as beside:  # noqa: PT012
+        beside.write_text("half of the n")
+        raise KeyboardInterrupt
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

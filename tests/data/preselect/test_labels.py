@@ -73,7 +73,10 @@ def test_cap_and_balance():
     strength = np.repeat([1.0, 0.0, 0.5], [30, 10, 60])
     assert [len(c) for c in build_labels(strength, max_per_class=20, min_per_class=1)] == [20, 20]
     assert [len(c) for c in build_labels(strength, balance=False, min_per_class=1)] == [30, 70]
-    assert [len(c) for c in build_labels(strength, balance=False, max_per_class=50, min_per_class=1)] == [30, 50]
+    assert [len(c) for c in build_labels(strength, balance=False, max_per_class=50, min_per_class=1)] == [
+        30,
+        50,
+    ]
 
 
 def test_documents_without_strength_are_in_neither():

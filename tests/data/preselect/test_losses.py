@@ -28,7 +28,8 @@ def official_stream(n, block=BLOCK, stride=STRIDE):
 
 
 @pytest.mark.parametrize(
-    ("n", "theirs"), [(1901, (1, 1900, 0)), (2413, (2, 2412, 0)), (5000, (7, 4972, 27)), (10000, (16, 9580, 419))]
+    ("n", "theirs"),
+    [(1901, (1, 1900, 0)), (2413, (2, 2412, 0)), (5000, (7, 4972, 27)), (10000, (16, 9580, 419))],
 )
 def test_every_token_is_scored_where_the_released_stream_drops_the_tail(n, theirs):
     from firsthand.lm.losses import windows
@@ -44,7 +45,9 @@ def tiny():
 
     texts = [d.text for d in documents(40)]
     tokenizer = lm.train_tokenizer(texts, 300)
-    return lm.LanguageModel("tiny", lm.tiny_llama(len(tokenizer), width=32, layers=1, context=64), tokenizer, "tiny", "ours")
+    return lm.LanguageModel(
+        "tiny", lm.tiny_llama(len(tokenizer), width=32, layers=1, context=64), tokenizer, "tiny", "ours"
+    )
 
 
 def test_a_document_alone_and_among_others(tiny, tmp_path):
@@ -63,7 +66,9 @@ def test_every_token_of_a_long_document_counts(tiny, tmp_path):
     text = " ".join(d.text for d in documents(8))
     n = len(tiny.tokenizer(text, add_special_tokens=False)["input_ids"])
     assert n > 3 * 64
-    matrix = read_losses(measure_losses({"tiny": tiny}, [Document("long", text)], tmp_path, block=64, stride=16))
+    matrix = read_losses(
+        measure_losses({"tiny": tiny}, [Document("long", text)], tmp_path, block=64, stride=16)
+    )
     assert matrix.n_tokens[0, 0] == n  # with a start token all n are targets
     without = sliding_nll(tiny, text, block=64, stride=16, bos=False)
     assert without < matrix.nats[0, 0]
@@ -164,9 +169,11 @@ def table(path, rows):
 def test_missing_and_non_finite_losses_are_set_aside(tmp_path):
     path = table(
         tmp_path / "l.parquet",
-        [("a", "x", 3.0, 2, 4, 4), ("a", "y", 2.0, 2, 4, 4), ("a", "z", 1.0, 2, 4, 4)]
-        + [("b", "x", 3.0, 2, 4, 4), ("b", "z", math.inf, 2, 4, 4), ("b", "y", 1.0, 2, 4, 4)]
-        + [("c", "y", 3.0, 2, 4, 4)],
+        [
+            *[("a", "x", 3.0, 2, 4, 4), ("a", "y", 2.0, 2, 4, 4), ("a", "z", 1.0, 2, 4, 4)],
+            *[("b", "x", 3.0, 2, 4, 4), ("b", "z", math.inf, 2, 4, 4), ("b", "y", 1.0, 2, 4, 4)],
+            ("c", "y", 3.0, 2, 4, 4),
+        ],
     )
     matrix = read_losses(path, ["x", "y", "z"])
     assert matrix.incomplete == 2
@@ -179,7 +186,7 @@ def test_missing_and_non_finite_losses_are_set_aside(tmp_path):
     [
         ([("a", "x", 3.0, 2, 500, 500), ("a", "y", 2.0, 2, 400, 400)], r"y read 400 of document 'a' .*500"),
         ([("a", "x", 3.0, 2, 4, 4), ("a", "x", 2.0, 2, 4, 4)], "more than one loss of x"),
-        ([("a", "x", 0.0, 2, 4, 4)], "must be above 0"),
+        ([("a", "x", 0.0, 2, 4, 4)], "not above 0"),
     ],
 )
 def test_losses_that_do_not_compare(tmp_path, rows, message):

@@ -68,7 +68,8 @@ def test_reference_values(losses, zero, half):
 
 
 @pytest.mark.parametrize(
-    ("losses", "tau"), [([1.00, 0.95, 0.90, 0.85, 0.75, 0.80], 0.866667), ([0.9, 1.0, 0.95, 0.8, 0.85, 0.75], 0.6)]
+    ("losses", "tau"),
+    [([1.00, 0.95, 0.90, 0.85, 0.75, 0.80], 0.866667), ([0.9, 1.0, 0.95, 0.8, 0.85, 0.75], 0.6)],
 )
 def test_without_ties_it_is_kendalls_tau_rescaled(losses, tau):
     from scipy.stats import kendalltau
@@ -121,7 +122,8 @@ def test_invariances(losses, order):
     tied = np.array([len(set(row)) < 5 for row in losses])
     assert np.allclose(predictive_strength(losses, -ability)[~tied], 1 - s[~tied])
     assert np.allclose(
-        predictive_strength(losses, -ability, ties="half"), 1 - predictive_strength(losses, ability, ties="half")
+        predictive_strength(losses, -ability, ties="half"),
+        1 - predictive_strength(losses, ability, ties="half"),
     )
 
 
@@ -146,7 +148,9 @@ def test_min_gap_leaves_coin_flips_out():
 def test_agreement_of_every_pair():
     losses = np.array([[3, 2, 1], [3, 2, 1.5], [2, 1, 3], [np.nan, 1, 1]])
     _, pairs = predictive_strength(losses, [10, 30, 20], return_pairs=True)
-    found = {(int(i), int(j)): a for i, j, a in zip(pairs.weaker, pairs.stronger, pairs.agreement, strict=True)}
+    found = {
+        (int(i), int(j)): a for i, j, a in zip(pairs.weaker, pairs.stronger, pairs.agreement, strict=True)
+    }
     assert found == {(0, 2): 2 / 3, (0, 1): 1, (2, 1): 1 / 3}
     _, none = predictive_strength(np.full((1, 3), np.nan), [1, 2, 3], return_pairs=True)
     assert np.isnan(none.agreement).all()
@@ -262,7 +266,9 @@ def naive_estimators(losses, ability):
     rho, sign = [], []
     for row in losses:
         rho.append(0.0 if len(set(row)) == 1 else spearmanr(ability, -row).statistic)
-        gaps = [np.sign(ability[j] - ability[i]) * (row[i] - row[j]) for i in range(n) for j in range(i + 1, n)]
+        gaps = [
+            np.sign(ability[j] - ability[i]) * (row[i] - row[j]) for i in range(n) for j in range(i + 1, n)
+        ]
         sign.append(sum(gaps) / len(gaps))
     return np.array(rho), np.array(sign)
 

@@ -116,7 +116,10 @@ def test_streaming_equals_arrays_on_many_ties():
 
 def test_one_score_for_all_is_a_seeded_draw():
     scores, sizes, ids = np.full(1000, 0.5), np.ones(1000), [f"d{i}" for i in range(1000)]
-    draws = [frozenset(np.flatnonzero(threshold_for(scores, sizes, 0.1, ids=ids, seed=s).keep(scores, ids))) for s in (1, 2)]
+    draws = [
+        frozenset(np.flatnonzero(threshold_for(scores, sizes, 0.1, ids=ids, seed=s).keep(scores, ids)))
+        for s in (1, 2)
+    ]
     assert [len(draw) for draw in draws] == [100, 100]
     assert draws[0] != draws[1]
     assert 25 < np.median(sorted(draws[0])) / 10 < 75  # not the first hundred of the input

@@ -1,0 +1,150 @@
+"""What a run is told: the keys of its TOML file, which are the names of the command's flags.
+
+An unknown key is an error. `commented_toml` writes a file with every key, its default and what it means.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from firsthand.data.documents import Layout
+from firsthand.errors import InputError, NotFoundError
+
+__all__ = ["ReferenceModel", "RunConfig", "commented_toml", "read_config"]
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class ReferenceModel(BaseModel):
+    """A model whose ability is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    ability: float = Field(allow_inf_nan=False)
+
+
+class RunConfig(BaseModel):
+    """All that `firsthand preselect run` needs."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=_hyphens, validate_by_name=True, validate_by_alias=True
+    )
+
+    inputs: list[str] = Field(
+        min_length=1, description="files or folders: .txt, .jsonl, .jsonl.gz, .jsonl.zst, .parquet"
+    )
+    output: str = Field(min_length=1, description="folder for all results; run again to resume")
+    models: list[ReferenceModel] = Field(
+        description="at least 3 of distinct ability (benchmark accuracy, higher is better); a name is an "
+        "installed model, a folder, a .gguf file or a hub name"
+    )
+
+    text_field: str = Field("text", description="the field that holds the text")
+    id_field: str = Field(
+        "id", description="the field that holds a unique id; absent: documents are numbered"
+    )
+    source_field: str | None = Field(
+        None, description="the field to count by in histograms; absent: the file"
+    )
+    text_unit: Literal["file", "paragraph", "line"] = Field(
+        "file", description="what one document is in a .txt: the file, a paragraph, or a line"
+    )
+
+    seed: int = Field(0, description="seeds sample, ties, hold-out, training and selection")
+    seed_docs: int = Field(2000, ge=2, description="size of the seed sample that the models read")
+    min_chars: int = Field(200, ge=1, description="shorter documents are not sampled")
+    max_chars: int = Field(4000, ge=1, description="sampled documents are cut here, the same for all models")
+
+    block: int = Field(1900, ge=2, description="longest window of tokens that a model reads")
+    stride: int = Field(512, ge=1, description="new tokens in each further window")
+    device: str = Field("auto", description="where models run: auto, cpu, cuda, mps")
+    dtype: str | None = Field(
+        None, description="precision of the models, such as bfloat16; absent: their own"
+    )
+
+    ties: Literal["zero", "half"] = Field("zero", description="what equal losses are worth in S")
+    min_gap: float = Field(0.0, ge=0, description="pairs of models closer than this in ability do not count")
+    positives: Literal["exact", "quantile", "auto"] = Field(
+        "auto",
+        description="exact: S = 1; quantile: the top q; auto: exact where enough documents reach S = 1",
+    )
+    q: float = Field(0.25, gt=0, le=0.5, description="the quantile")
+    max_per_class: int = Field(200_000, ge=1, description="at most this many documents a class")
+    min_per_class: int = Field(50, ge=1, description="fewer in a class is an error")
+
+    scorer: Literal["auto", "fasttext", "hashed"] = Field(
+        "auto", description="auto: fastText, and hashed bigrams only where fastText is not installed"
+    )
+    epoch: int = Field(3, ge=1, description="fastText: passes over the training set")
+    lr: float = Field(0.1, gt=0, description="fastText: learning rate")
+    word_ngrams: int = Field(2, ge=1, description="longest n-gram of words")
+    dim: int = Field(100, ge=1, description="fastText: width of the vectors")
+    bucket: int = Field(200_000, ge=1, description="fastText: n-gram buckets; officially 2000000 (800 MB)")
+    holdout: float = Field(0.1, ge=0, lt=1, description="share of the labels kept for the report")
+
+    fraction: float = Field(0.1, gt=0, le=1, description="how much of the corpus to keep")
+    measure: Literal["chars", "tokens", "docs"] = Field("chars", description="what the fraction is of")
+    tokenizer: str | None = Field(
+        None, description="tokenizer.json, its folder or a hub name, to count tokens"
+    )
+
+    @property
+    def layout(self) -> Layout:
+        """Where text, id and source stand in a record."""
+        return Layout(self.text_field, self.id_field, self.source_field, self.text_unit)
+
+    def scorer_parameters(self) -> dict[str, Any]:
+        """What the chosen kind of scorer takes."""
+        shared: dict[str, Any] = {"word_ngrams": self.word_ngrams, "seed": self.seed}
+        if self.scorer == "hashed":
+            return shared
+        return {**shared, "epoch": self.epoch, "lr": self.lr, "dim": self.dim, "bucket": self.bucket}
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read a run's TOML file; raises `InputError` naming file, key and cause."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such file; --print-config writes one to start from") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML: {error}") from error
+    try:
+        return RunConfig.model_validate(given)
+    except ValidationError as error:
+        known = ", ".join(_hyphens(name) for name in RunConfig.model_fields)
+        faults = []
+        for fault in error.errors():
+            key = ".".join(str(part) for part in fault["loc"])
+            unknown = fault["type"] == "extra_forbidden"
+            faults.append(f"{key}: unknown key (known: {known})" if unknown else f"{key}: {fault['msg']}")
+        raise InputError(f"{path}: " + "; ".join(faults)) from error
+
+
+def commented_toml() -> str:
+    """A config file with every key, what it means, and its default."""
+    lines = ["# firsthand preselect run THIS_FILE", ""]
+    for name, field in RunConfig.model_fields.items():
+        if name == "models":
+            continue
+        lines.append(f"# {field.description}")
+        key = _hyphens(name)
+        if field.is_required():
+            example = {"inputs": '["corpus"]', "output": '"selected"'}[name]
+            lines.append(f"{key} = {example}")
+        elif field.default is None:
+            lines.append(f'# {key} = ""')
+        else:
+            lines.append(f"{key} = {json.dumps(field.default)}")
+    lines += ["", f"# {RunConfig.model_fields['models'].description}"]
+    for example_name, ability in (("models/weak", 31.0), ("models/middle", 38.5), ("gemma-3-270m", 41.2)):
+        lines += ["[[models]]", f'name = "{example_name}"', f"ability = {ability}", ""]
+    return "\n".join(lines)

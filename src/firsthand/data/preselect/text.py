@@ -1,0 +1,63 @@
+"""One way to normalise a document, used by training and by scoring alike.
+
+The released code trains on text whose line breaks became spaces and then scores text whose line breaks
+were deleted, which glues the last word of a line to the first of the next. Here both go through
+`normalize_text`, its version travels with every scorer, and a scorer of another version is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from firsthand.errors import InputError
+
+__all__ = ["NORMALISER_VERSION", "bits_per_char", "normalize_text"]
+
+NORMALISER_VERSION = "1"
+
+
+def normalize_text(text: str) -> str:
+    """NFC, every run of white space (NUL included) one space, none at the ends.
+
+    Case is kept, as in the official code. A lone surrogate, which no UTF-8 can hold, becomes U+FFFD.
+    """
+    if "\x00" in text:
+        text = text.replace("\x00", " ")
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = "".join("�" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text
+
+
+def bits_per_char(
+    nll_nats: ArrayLike, texts: Sequence[str], unit: Literal["char", "byte"] = "char"
+) -> NDArray[np.float64]:
+    """Normalised loss C = nats / (|d| ln 2) of each document, in bits per character or per byte.
+
+    Args:
+        nll_nats: (D,) total negative log-likelihood of each document, nats.
+        texts: the D documents; |d| counts Unicode code points, or UTF-8 bytes with `unit="byte"`.
+        unit: "char" or "byte".
+
+    Returns:
+        (D,) float64; NaN for an empty text. Predictive strength does not depend on this step (one document
+        has one length for all models); averages over documents do. Losses per token do not compare between
+        tokenizers: this is why the division is by characters.
+    """
+    nats = np.asarray(nll_nats, dtype=np.float64)
+    if nats.shape != (len(texts),):
+        raise InputError(f"nll_nats has shape {nats.shape}, but there are {len(texts)} texts")
+    if unit not in ("char", "byte"):
+        raise InputError(f"unit must be 'char' or 'byte', not {unit!r}")
+    sizes = [len(t) if unit == "char" else len(t.encode("utf-8", "surrogatepass")) for t in texts]
+    lengths = np.array(sizes, dtype=np.float64)
+    lengths[lengths == 0] = np.nan
+    return nats / (lengths * math.log(2))
