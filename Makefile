@@ -32,7 +32,7 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 bench: $(VENV)/ready
-	$(PYTHON) benchmarks/peers.py build
+	-$(PYTHON) benchmarks/peers.py build
 	$(BIN)/python benchmarks/run.py
 
 docs: $(VENV)/ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 from pathlib import Path
@@ -11,6 +12,12 @@ import pytest
 from benchmarks import measure, peers, preselect, run
 
 from firsthand.data.preselect import predictive_strength
+
+
+@pytest.fixture
+def no_peers(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "BENCH", tmp_path / "bench")
+    return tmp_path / "bench"
 
 
 def test_strength_equals_the_loops_and_is_faster() -> None:
@@ -43,10 +50,13 @@ def test_equality_is_not_taken_for_granted(monkeypatch) -> None:
     assert [row["equal"] for row in preselect.strength_rows(quick=True)] == [True, False]
 
 
-def test_scorer_gives_the_library_s_numbers() -> None:
-    pytest.importorskip("fasttext")
-    rows = preselect.scorer_rows(quick=True)
+def test_scorer_gives_the_library_s_numbers(no_peers) -> None:
+    *rows, of_datatrove = preselect.scorer_rows(quick=True)
+    if importlib.util.find_spec("fasttext") is None:
+        assert "no wheel" in of_datatrove["note"]
+        return
     assert [row["equal"] for row in rows] == [True, True, True]
+    assert "peers.py build datatrove" in of_datatrove["note"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
@@ -143,12 +153,6 @@ def test_results_in_the_tree_name_no_place() -> None:
         text = path.read_text(encoding="utf-8")
         assert str(run.ROOT) not in text
         assert str(Path.home()) + "/" not in text
-
-
-@pytest.fixture
-def no_peers(tmp_path, monkeypatch):
-    monkeypatch.setattr(peers, "BENCH", tmp_path / "bench")
-    return tmp_path / "bench"
 
 
 def test_peer_that_is_not_built_is_a_row_that_says_so(no_peers, capsys) -> None:

@@ -50,3 +50,10 @@ def dies_once(seed, marker):
 
 def always_dies(seed):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleeps(path):
+    with open(path + ".part", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(path + ".part", path)
+    time.sleep(100)

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -74,6 +77,23 @@ def test_a_killed_worker_is_replaced(tmp_path):
 def test_a_worker_that_always_dies_is_an_error():
     with pytest.raises(CheckError, match="died 3 times"):
         run_jobs(jobs(1, "always_dies"), engine="local")
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    code = (
+        "from firsthand.launch import Job, run_jobs\n"
+        f"run_jobs([Job('a', '{HERE}:sleeps', {{'path': {str(tmp_path / 'pid')!r}}})])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while not (tmp_path / "pid").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    worker = int((tmp_path / "pid").read_text())
+    parent.kill()
+    parent.wait()
+    while os.path.exists(f"/proc/{worker}") and time.time() < deadline:
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{worker}")
 
 
 def test_results_are_plain_json(tmp_path):

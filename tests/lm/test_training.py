@@ -25,7 +25,7 @@ def test_learns_a_pattern_and_counts_its_tokens():
         model, text_ids(vocabulary=11) % 11, steps=80, batch=4, context=16, learning_rate=1e-2, device="cpu",
         on_step=lambda step, loss: seen.append((step, loss)),
     )  # fmt: skip
-    assert result.losses[0] == pytest.approx(np.log(64), abs=0.3)
+    assert result.losses[0] == pytest.approx(np.log(64), abs=0.6)
     assert result.losses[-5:].mean() < 1.5
     assert result.tokens == 80 * 4 * 16
     assert result.seconds > 0

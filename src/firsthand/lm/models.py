@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LanguageModel", "load"]
 
-Kind = Literal["embedded", "folder", "gguf", "hub"]
+# "tiny": made on the spot (`tiny`), wrapped by whoever made it; `load` returns the others.
+Kind = Literal["embedded", "folder", "gguf", "hub", "tiny"]
 
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 _UNKNOWN_LICENCE = "unknown: see the model's own card"

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from firsthand.data.preselect import Document, measure_losses, predictive_strength, read_losses, sliding_nll
+from firsthand.data.documents import Document
+from firsthand.data.preselect import measure_losses, predictive_strength, read_losses, sliding_nll
 from firsthand.errors import InputError, ModelNotFoundError, NotFoundError
 
 from .conftest import Ladder, documents

@@ -5,7 +5,13 @@ its losses rank those models as the benchmark does, teach a fastText classifier 
 the top of the corpus by its score.
 """
 
-from firsthand.data.documents import Document, Layout, find_inputs, read_documents
+from firsthand.data.preselect.cloze import (
+    ClozeItem,
+    cloze_accuracy,
+    cloze_items,
+    cloze_log_probabilities,
+    cloze_probability,
+)
 from firsthand.data.preselect.corpus import score_corpus, select_corpus
 from firsthand.data.preselect.errors import EmptyClassError, SaturationWarning, ScorerVersionError
 from firsthand.data.preselect.estimator import PreSelect
@@ -35,13 +41,12 @@ from firsthand.data.preselect.threshold import Threshold, find_threshold, thresh
 
 __all__ = [
     "NORMALISER_VERSION",
-    "Document",
+    "ClozeItem",
     "EmptyClassError",
     "EstimatorComparison",
     "FastTextScorer",
     "HashedLinearScorer",
     "HoldOutReport",
-    "Layout",
     "LevelHistogram",
     "LossMatrix",
     "PairAgreement",
@@ -52,8 +57,11 @@ __all__ = [
     "Threshold",
     "bits_per_char",
     "build_labels",
+    "cloze_accuracy",
+    "cloze_items",
+    "cloze_log_probabilities",
+    "cloze_probability",
     "compare_estimators",
-    "find_inputs",
     "find_threshold",
     "holdout_report",
     "level_histogram",
@@ -65,7 +73,6 @@ __all__ = [
     "positives_classifier",
     "predictive_strength",
     "random_selection",
-    "read_documents",
     "read_losses",
     "score_corpus",
     "select_by_score",

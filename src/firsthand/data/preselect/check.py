@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,7 +25,13 @@ from firsthand.claims import Gate, Measurement, Observation
 from firsthand.corpora import mixture, python_text
 from firsthand.corpora.documents import Document as Text
 from firsthand.data.documents import Document
-from firsthand.data.preselect.cloze import ClozeItems, cloze_accuracy, cloze_items, cloze_probability
+from firsthand.data.preselect.cloze import (
+    ClozeItem,
+    cloze_accuracy,
+    cloze_items,
+    cloze_log_probabilities,
+    cloze_probability,
+)
 from firsthand.data.preselect.estimator import PreSelect
 from firsthand.data.preselect.selection import lowest_loss_selection, random_selection, select_by_score
 from firsthand.data.preselect.text import bits_per_char
@@ -34,6 +40,7 @@ __all__ = ["SEEDS", "measure"]
 
 SEEDS = {"smoke": 2, "laptop": 6}
 
+KINDS: dict[str, Literal["docstrings", "functions"]] = {"prose": "docstrings", "code": "functions"}
 POOL = {"prose": 0.15, "code": 0.25, "shuffled": 0.30, "numbers": 0.15, "hex": 0.15}
 # The negative control's pool: the same, less some junk, plus boilerplate that repeats itself.
 BOILERPLATE_POOL = {
@@ -65,6 +72,7 @@ class Size:
     items: int  # cloze items on each
     vocabulary: int
     context: int  # tokens
+    batch: int  # small at laptop scale: with few tokens, many small steps teach more
     packages: tuple[str, ...]
     limit: int | None  # of texts a kind
     bucket: int  # of the scorer
@@ -73,15 +81,15 @@ class Size:
 
 SIZES = {
     "smoke": Size(
-        chars=240, pool=240, seed_sample=120, references=4, reference_documents=40, nested=(8, 16, 32),
-        reference_shape=(32, 1, 2), reference_passes=1, student_shape=(32, 1, 2), student_passes=2,
-        benchmark=16, items=40, vocabulary=320, context=64, packages=("stdlib",), limit=1_500,
+        chars=200, pool=200, seed_sample=100, references=4, reference_documents=32, nested=(8, 16, 32),
+        reference_shape=(32, 1, 2), reference_passes=1, student_shape=(32, 1, 2), student_passes=1,
+        benchmark=32, items=24, vocabulary=320, context=64, batch=8, packages=("stdlib",), limit=1_500,
         bucket=2_000, min_per_class=5,
     ),
     "laptop": Size(
         chars=600, pool=4_000, seed_sample=1_200, references=8, reference_documents=400,
         nested=(50, 100, 150, 200, 300, 400), reference_shape=(64, 2, 2), reference_passes=3,
-        student_shape=(96, 2, 3), student_passes=4, benchmark=200, items=600, vocabulary=1_024, context=256,
+        student_shape=(96, 2, 3), student_passes=4, benchmark=200, items=600, vocabulary=1_024, context=256, batch=2,
         packages=("stdlib", "numpy", "scipy", "sklearn", "torch"), limit=None, bucket=200_000, min_per_class=50,
     ),
 }  # fmt: skip
@@ -95,12 +103,16 @@ def measure(seed: int, scale: str, *, null: bool = False) -> Measurement:
     world = _World(seed, SIZES[scale])
     # Treatment and controls: what each arm's student reads.
     references = world.diverse_references()
-    arms, details = _selections(world, world.pool(POOL), references, null)
+    arms, details = _selections(
+        world, world.pool(POOL), references, ("preselect", "random", "lowest-perplexity", "inverse"), null
+    )
     nested = world.nested_references()
-    control, nested_details = _selections(world, world.pool(BOILERPLATE_POOL), nested, null)
+    control, nested_details = _selections(
+        world, world.pool(BOILERPLATE_POOL), nested, ("preselect", "random"), null
+    )
     # Measurement.
     results = {arm: world.student(texts) for arm, texts in arms.items()}
-    on_boilerplate = {arm: world.student(control[arm]) for arm in ("preselect", "random")}
+    on_boilerplate = {arm: world.student(texts) for arm, texts in control.items()}
     observations = [
         *_compare(seed, "bits-beat-random", results, "preselect", "random", "bits"),
         *_compare(seed, "accuracy-beats-random", results, "preselect", "random", "accuracy"),
@@ -142,31 +154,36 @@ def _compare(
 
 
 def _selections(
-    world: _World, pool: Sequence[Text], references: Sequence[_Reference], null: bool
+    world: _World, pool: Sequence[Text], references: Sequence[_Reference], arms: Sequence[str], null: bool
 ) -> tuple[dict[str, list[str]], dict[str, Any]]:
-    """Each arm's texts out of one pool, and what was selected, by kind."""
+    """The texts of each of `arms` out of one pool, and what was selected, by kind."""
     documents = [Document(id=text.id, text=text.text, source=text.kind) for text in pool]
     sizes = [len(document.text) for document in documents]
     ids = [document.id for document in documents]
     rng = np.random.default_rng([world.seed, 11])
     sample = [documents[i] for i in sorted(rng.choice(len(documents), world.size.seed_sample, replace=False))]
-    losses = np.stack([world.nats(model, [d.text for d in sample]) for model in references], axis=1)
+    losses = np.stack([world.nats(model.model, [d.text for d in sample]) for model in references], axis=1)
     ability = [model.ability for model in references]
     method = PreSelect(
         positives="quantile", min_per_class=world.size.min_per_class, scorer="fasttext",
         bucket=world.size.bucket, seed=world.seed,
     ).fit(sample, losses, ability)  # fmt: skip
     scores = np.fromiter(method.score(documents), dtype=np.float32, count=len(documents))
-    best = references[int(np.argmax(ability))]
-    bits = bits_per_char(world.nats(best, [d.text for d in documents]), [d.text for d in documents])
+    budget: dict[str, Any] = {"sizes": sizes, "fraction": FRACTION, "ids": ids, "seed": world.seed}
     chosen = {
-        "preselect": select_by_score(scores, sizes, FRACTION, ids=ids, seed=world.seed),
-        "random": random_selection(sizes, FRACTION, ids=ids, seed=world.seed),
-        "lowest-perplexity": lowest_loss_selection(bits, sizes, FRACTION, ids=ids, seed=world.seed),
-        "inverse": select_by_score(-scores, sizes, FRACTION, ids=ids, seed=world.seed),
+        "preselect": select_by_score(scores, **budget),
+        "random": random_selection(**budget),
+        "inverse": select_by_score(-scores, **budget),
     }
     if null:
-        chosen["preselect"] = random_selection(sizes, FRACTION, ids=ids, seed=world.seed + 1_000_003)
+        chosen["preselect"] = random_selection(**{**budget, "seed": world.seed + 1_000_003})
+    if "lowest-perplexity" in arms:
+        best = references[int(np.argmax(ability))]
+        texts = [document.text for document in documents]
+        chosen["lowest-perplexity"] = lowest_loss_selection(
+            bits_per_char(world.nats(best.model, texts), texts), **budget
+        )
+    chosen = {arm: chosen[arm] for arm in arms}
     kinds = np.array([document.source for document in documents])
     shares = {
         arm: {kind: float(np.mean(kinds[selection.indices] == kind)) for kind in sorted(set(kinds))}
@@ -210,9 +227,9 @@ class _World:
         self.seed, self.size = seed, size
         rng = np.random.default_rng([seed, 3])
         texts = {}
-        for kind, harvested in (("prose", "docstrings"), ("code", "functions")):
+        for kind in KINDS:
             corpus = python_text(
-                harvested,
+                KINDS[kind],
                 packages=size.packages,
                 min_chars=min(300, size.chars),
                 max_chars=size.chars,
@@ -233,11 +250,8 @@ class _World:
         self.tokenizer = train_tokenizer(
             [text.text for text in self._mix(POOL, 2 * size.reference_documents, 5)], size.vocabulary
         )
-        self.ability_items = self._items(self.for_ability, 1)
-        self.report_items = self._items(self.for_report, 2)
-
-    def _items(self, texts: Sequence[str], stream: int) -> ClozeItems:
-        return cloze_items(self.tokenizer, texts, self.size.items, seed=self.seed * 10 + stream)
+        self.ability_items = cloze_items(self.for_ability, size.items, seed=seed)
+        self.report_items = cloze_items(self.for_report, size.items, seed=seed)
 
     def _mix(self, shares: Mapping[str, float], count: int, stream: int) -> tuple[Text, ...]:
         rng = np.random.default_rng([self.seed, stream])
@@ -267,16 +281,16 @@ class _World:
 
     def _reference(self, texts: Sequence[str], number: int) -> _Reference:
         model = self._train(texts, self.size.reference_shape, self.size.reference_passes, number)
-        return _Reference(model, cloze_probability(model, self.ability_items))
+        return _Reference(model, cloze_probability(self._cloze(model, self.ability_items)))
 
     def student(self, texts: Sequence[str]) -> _Student:
         """A fresh student on one arm's texts; the same first weights and as many tokens in every arm."""
         model = self._train(texts, self.size.student_shape, self.size.student_passes, 99)
-        bits = bits_per_char(self.nats(_Reference(model, 0.0), self.for_report), self.for_report)
+        bits = bits_per_char(self.nats(model, self.for_report), self.for_report)
         characters = np.array([len(text) for text in self.for_report])
         return _Student(
             bits=float(np.average(bits, weights=characters)),
-            accuracy=100 * cloze_accuracy(model, self.report_items),
+            accuracy=100 * cloze_accuracy(self._cloze(model, self.report_items)),
         )
 
     def _train(self, texts: Sequence[str], shape: tuple[int, int, int], passes: float, number: int) -> Any:
@@ -287,7 +301,7 @@ class _World:
             len(self.tokenizer), width=width, layers=layers, heads=heads,
             seed=self.seed * 100 + number, context=self.size.context,
         )  # fmt: skip
-        batch = 8
+        batch = self.size.batch
         # Equal characters give unequal tokens: the number of steps follows the characters, not the tokens.
         characters = sum(len(text) for text in texts)
         steps = max(4, round(passes * characters / 2.5 / (batch * self.size.context)))
@@ -297,12 +311,23 @@ class _World:
         )  # fmt: skip
         return model
 
-    def nats(self, reference: _Reference, texts: Sequence[str]) -> Any:
+    def nats(self, model: Any, texts: Sequence[str]) -> Any:
         """Total nats of each text, each on its own."""
-        from firsthand.lm import LanguageModel, document_losses
+        from firsthand.lm import document_losses
 
-        named = LanguageModel("reference", reference.model, self.tokenizer, "tiny", "ours")
-        return document_losses(named, texts, block=self.size.context, stride=self.size.context // 2).nats
+        return document_losses(self._named(model), texts, **self._windows).nats
+
+    def _cloze(self, model: Any, items: Sequence[ClozeItem]) -> Any:
+        return cloze_log_probabilities(self._named(model), items, **self._windows)
+
+    @property
+    def _windows(self) -> dict[str, Any]:
+        return {"block": self.size.context, "stride": self.size.context // 2}
+
+    def _named(self, model: Any) -> Any:
+        from firsthand.lm import LanguageModel
+
+        return LanguageModel("trained here", model, self.tokenizer, "tiny", "Apache-2.0")
 
 
 # --- for the system's page ------------------------------------------------------------------------------

@@ -1,105 +1,95 @@
-"""Ability of a model by a cloze benchmark made from held-out text.
+"""Ability of a model by a cloze test made from held-out text, for whoever has no benchmark at hand.
 
-An item is a context and four continuations of equal length in tokens: the true one and three taken from
-other places. A model answers with the continuation that it gives the highest probability. Chance is a
-quarter. Knows token ids and models, nothing of PreSelect.
+An item is a context and four continuations of equal length: the true one and three from other places. A
+model answers with the continuation that it gives the highest probability; chance is a quarter. Items are
+cut by characters, so models of unlike tokenizer answer the same questions. Knows texts and losses, nothing
+of PreSelect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firsthand.errors import InputError
 
-__all__ = ["ClozeItems", "cloze_accuracy", "cloze_items", "cloze_log_probabilities", "cloze_probability"]
+if TYPE_CHECKING:
+    from firsthand.lm import LanguageModel
+
+__all__ = ["ClozeItem", "cloze_accuracy", "cloze_items", "cloze_log_probabilities", "cloze_probability"]
 
 CHOICES = 4
 
 
 @dataclass(frozen=True)
-class ClozeItems:
-    """`tokens` (items, 4, context + continuation) of token ids; the true continuation stands first."""
+class ClozeItem:
+    """A context and four continuations of it; the true one stands first."""
 
-    tokens: NDArray[np.int64]
-    continuation: int
+    context: str
+    continuations: tuple[str, str, str, str]
 
 
 def cloze_items(
-    tokenizer: Any,
-    texts: Sequence[str],
-    count: int,
-    *,
-    context: int = 30,
-    continuation: int = 6,
-    seed: int = 0,
-) -> ClozeItems:
-    """Cut `count` items out of `texts`, at most one start per `context` tokens of a text.
+    texts: Sequence[str], count: int, *, context: int = 100, continuation: int = 24, seed: int = 0
+) -> tuple[ClozeItem, ...]:
+    """Cut `count` items out of `texts`; `context` and `continuation` are lengths in characters.
+
+    Every cut lies before a space, contexts do not overlap, and of each text at most one item starts in
+    any `context` characters.
 
     Raises:
-        InputError: the texts are too short for so many items.
+        InputError: the texts are too short, or too much alike, for so many items.
     """
-    length = context + continuation
     rng = np.random.default_rng(seed)
-    spans: list[NDArray[np.int64]] = []
+    spans: list[tuple[str, str]] = []
     for text in texts:
-        ids = np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
-        spans += [ids[start : start + length] for start in range(0, len(ids) - length + 1, context)]
+        start = 0
+        while (cut := text.find(" ", start + context)) >= 0 and cut + continuation <= len(text):
+            spans.append((text[start:cut], text[cut : cut + continuation]))
+            start = cut
     if len(spans) < max(count, CHOICES):
         raise InputError(
-            f"{len(texts)} texts give {len(spans)} spans of {length} tokens; {count} items were asked for"
+            f"{len(texts)} texts give {len(spans)} cloze items of {context} + {continuation} characters; "
+            f"{count} were asked for: give more or longer texts"
         )
-    chosen = [spans[i] for i in rng.permutation(len(spans))[:count]]
-    ends = np.stack([span[context:] for span in spans])
-    tokens = np.empty((count, CHOICES, length), dtype=np.int64)
-    for row, span in enumerate(chosen):
-        tokens[row] = span
-        others = [
-            end
-            for end in ends[rng.integers(0, len(ends), size=16)]
-            if not np.array_equal(end, span[context:])
-        ]
-        if len(others) < CHOICES - 1:
+    items = []
+    for index in rng.permutation(len(spans))[:count]:
+        before, true = spans[index]
+        drawn = dict.fromkeys(spans[other][1] for other in rng.integers(0, len(spans), size=32))
+        wrong = [end for end in drawn if end != true][: CHOICES - 1]
+        if len(wrong) < CHOICES - 1:
             raise InputError("the texts repeat themselves: no three continuations differ from the true one")
-        tokens[row, 1:, context:] = others[: CHOICES - 1]
-    return ClozeItems(tokens, continuation)
+        items.append(ClozeItem(before, (true, wrong[0], wrong[1], wrong[2])))
+    return tuple(items)
 
 
-def cloze_log_probabilities(model: Any, items: ClozeItems, *, batch: int = 64) -> NDArray[np.float64]:
-    """Log-probability of each choice's continuation, Σ ln p(x_t | x_<t), (items, 4) in nats."""
-    import torch
+def cloze_log_probabilities(
+    model: LanguageModel, items: Sequence[ClozeItem], **options: Any
+) -> NDArray[np.float64]:
+    """ln p(context, continuation) of each choice, (items, 4) in nats; the context is common to the four.
 
-    count, choices, length = items.tokens.shape
-    rows = torch.from_numpy(items.tokens.reshape(count * choices, length))
-    scores = []
-    with torch.inference_mode():
-        for chunk in torch.split(rows, batch * choices):
-            tokens = chunk.to(model.device)
-            # The last token predicts nothing; of the rest only the continuation's logits are needed.
-            logits = model(
-                input_ids=tokens[:, :-1], use_cache=False, logits_to_keep=items.continuation
-            ).logits
-            target = tokens[:, -items.continuation :].unsqueeze(-1)
-            scores.append(logits.float().log_softmax(-1).gather(-1, target).sum((1, 2)).double().cpu())
-    return np.asarray(torch.cat(scores).reshape(count, choices).numpy())
+    `options` go to `firsthand.lm.document_losses` (block, stride, batch_tokens).
+    """
+    from firsthand.lm import document_losses
+
+    texts = [item.context + choice for item in items for choice in item.continuations]
+    return np.asarray(-document_losses(model, texts, **options).nats.reshape(len(items), CHOICES))
 
 
-def cloze_accuracy(model: Any, items: ClozeItems, *, batch: int = 64) -> float:
-    """Share of right answers in [0, 1]; two choices of equal probability count as wrong."""
-    table = cloze_log_probabilities(model, items, batch=batch)
+def cloze_accuracy(table: NDArray[np.float64]) -> float:
+    """Share of right answers in [0, 1] of `cloze_log_probabilities`; a tie with the right one counts as wrong."""
     return float((table[:, 0] > table[:, 1:].max(axis=1)).mean())
 
 
-def cloze_probability(model: Any, items: ClozeItems, *, batch: int = 64) -> float:
+def cloze_probability(table: NDArray[np.float64]) -> float:
     """Mean probability of the right answer among the four, in [0, 1].
 
-    The same order of models as accuracy in the long run, with less noise an item and hardly ever a tie:
-    the better ability where models are close and items few.
+    Orders models as accuracy does in the long run, with less noise an item and hardly ever a tie: the better
+    ability where models are close and items few.
     """
-    table = cloze_log_probabilities(model, items, batch=batch)
-    table = np.exp(table - table.max(axis=1, keepdims=True))
-    return float((table[:, 0] / table.sum(axis=1)).mean())
+    weights = np.exp(table - table.max(axis=1, keepdims=True))
+    return float((weights[:, 0] / weights.sum(axis=1)).mean())

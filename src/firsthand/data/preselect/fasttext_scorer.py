@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class FastTextScorer(Scorer):
         labels, values = self._model.predict([_plain_words(text) for text in texts], k=2)
         # Words that training never saw and no bucket either leave no label at all: no evidence, one half.
         return [
-            next((v for name, v in zip(ls, vs, strict=True) if name == "__label__1"), 0.5)
+            (vs[0] if ls[0] == "__label__1" else vs[1]) if len(ls) == 2 else _one_label(ls, vs)
             for ls, vs in zip(labels, values, strict=True)
         ]
 
@@ -95,6 +96,10 @@ class FastTextScorer(Scorer):
 
     def _read_weights(self, path: Path) -> None:
         self._model = _fasttext().load_model(str(path))
+
+
+def _one_label(labels: Sequence[str], values: Sequence[float]) -> float:
+    return next((value for name, value in zip(labels, values, strict=True) if name == "__label__1"), 0.5)
 
 
 def _fasttext() -> Any:

@@ -151,21 +151,28 @@ def predictive_strength(
     n_pairs = weaker.size
     # Whole numbers are counted (twice the credit where halves occur), so that levels are exact.
     unit = 2 if ties == "half" else 1
-    counter: type[np.unsignedinteger[Any]] = np.uint16 if unit * n_pairs < 1 << 16 else np.uint32
-    missing: NDArray[np.bool_] = np.asarray(np.isnan(c).any(axis=1))
+    most = unit * n_pairs
+    counter: type[np.unsignedinteger[Any]] = (
+        np.uint8 if most < 1 << 8 else np.uint16 if most < 1 << 16 else np.uint32
+    )
+    missing: NDArray[np.bool_] = np.zeros(c.shape[0], dtype=bool)
     strength = np.empty(c.shape[0])
     agree = np.zeros(n_pairs, dtype=np.int64)
     for start in range(0, c.shape[0], _BLOCK):
         block = np.ascontiguousarray(c[start : start + _BLOCK].T)  # (N, B): a model's losses lie together
+        missing[start : start + _BLOCK] = np.isnan(block).any(axis=0)
         whole = ~missing[start : start + _BLOCK]
         count: NDArray[Any] = np.zeros(block.shape[1], dtype=counter)
+        hit = np.empty(block.shape[1], dtype=bool)
+        as_number = hit.view(np.uint8)  # adding booleans would convert them first
         for pair, (i, j) in enumerate(zip(weaker, stronger, strict=True)):
-            hit = block[i] > block[j]
-            count += hit
-            if unit == 2:
-                count += block[i] >= block[j]  # a strict win counts in both lines, a tie in one
+            np.greater(block[i], block[j], out=hit)
+            count += as_number
             if return_pairs:
                 agree[pair] += np.count_nonzero(hit & whole)
+            if unit == 2:
+                np.greater_equal(block[i], block[j], out=hit)
+                count += as_number  # a strict win counts in both lines, a tie in one
         strength[start : start + _BLOCK] = count / (unit * n_pairs)
     strength[missing] = np.nan
     n_missing = int(missing.sum())

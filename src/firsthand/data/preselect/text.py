@@ -27,6 +27,8 @@ def normalize_text(text: str) -> str:
 
     Case is kept, as in the official code. A lone surrogate, which no UTF-8 can hold, becomes U+FFFD.
     """
+    if _is_normal(text):
+        return text
     if "\x00" in text:
         text = text.replace("\x00", " ")
     text = " ".join(unicodedata.normalize("NFC", text).split())
@@ -35,6 +37,20 @@ def normalize_text(text: str) -> str:
     except UnicodeEncodeError:
         text = "".join("�" if "\ud800" <= c <= "\udfff" else c for c in text)
     return text
+
+
+def _is_normal(text: str) -> bool:
+    """Whether nothing is left to do, found out faster than by doing it: most lines come normalised.
+
+    Of all white space only the plain space is printable, and a surrogate is not.
+    """
+    return (
+        text.isprintable()
+        and "  " not in text
+        and text[:1] != " "
+        and text[-1:] != " "
+        and (text.isascii() or unicodedata.is_normalized("NFC", text))
+    )
 
 
 def bits_per_char(
