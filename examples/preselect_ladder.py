@@ -22,7 +22,10 @@ CONTEXT = 256
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Train, measure, write the configuration."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--steps", type=int, default=400, help="training steps of each small model")
@@ -35,11 +38,15 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(texts))
     held_out = [texts[i] for i in order[: len(texts) // 5]]
     rest = [texts[i] for i in order[len(texts) // 5 :]]
-    items = cloze_items(held_out, arguments.items)
-
     tokenizer = train_tokenizer(rest, 1024)
+    items = cloze_items(held_out, arguments.items, tokenizer=tokenizer)
     lines = [f'inputs = ["{arguments.corpus}"]', f'output = "{arguments.output / "selected"}"']
-    lines += [f"block = {CONTEXT}", f"stride = {CONTEXT // 2}", f"seed-docs = {len(texts) // 2}", "min-per-class = 10"]
+    lines += [
+        f"block = {CONTEXT}",
+        f"stride = {CONTEXT // 2}",
+        f"seed-docs = {len(texts) // 2}",
+        "min-per-class = 10",
+    ]
     names = []
     # Parts of unlike size, none inside another.
     for number, (start, stop) in enumerate(((0.0, 0.1), (0.1, 0.35), (0.35, 1.0))):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from firsthand.errors import InputError, OutputError
+
 ROOMS = Path(__file__).parent / "rooms"
 
 
@@ -186,6 +188,111 @@ def test_a_room_whose_extra_is_missing_is_not_run_and_does_not_stop_the_others(f
     page = (firsthand.folder / "board" / "index.html").read_text()
     assert "needs chromium" in page
     assert "stale" in page  # its laptop record was made by other sources
+
+
+def test_a_check_that_times_things_does_not_go_to_ray(firsthand):
+    check = firsthand.folder / "rooms" / "firsthand_test_rooms" / "known_effect" / "check.py"
+    check.write_text(check.read_text() + "\nTIMED = True\n")
+    answer = firsthand("check", "test-null-effect", "test-known-effect", "--engine", "ray", code=2)
+    assert "test-known-effect times things" in answer.stderr
+    assert not (firsthand.folder / "runs").exists()  # said before the other room was run
+
+
+def test_ray_at_a_wrong_address(firsthand):
+    pytest.importorskip("ray")
+    arguments = ("check", "test-known-effect", "--engine", "ray", "--address", "nonsense")
+    assert "'nonsense'" in firsthand(*arguments, code=2).stderr
+
+
+def test_word_of_rooms_that_were_not_run_is_kept(firsthand):
+    left = firsthand.folder / "runs" / "not-run.json"
+    left.parent.mkdir()
+    left.write_text('{"tonal": "needs espeak-ng", "test-known-effect": "needs luck"}')
+    firsthand("check", "test-known-effect", "--scale", "smoke")
+    assert json.loads(left.read_text()) == {"tonal": "needs espeak-ng"}
+
+
+@pytest.mark.parametrize("content", ["{cut", "[1]", '{"tonal": 3}', None])
+def test_folders_of_runs_that_cannot_be_read(firsthand, content):
+    left = firsthand.folder / "runs" / "not-run.json"
+    left.parent.mkdir()
+    if content is None:
+        left.mkdir()
+    else:
+        left.write_text(content)
+    assert "runs/not-run.json" in firsthand("report", "runs", code=2).stderr
+    answer = firsthand("check", "test-known-effect", "--scale", "smoke", code=2)
+    assert "runs/not-run.json" in answer.stderr
+    assert "seed-0000" not in answer.stderr  # said before anything was run
+
+
+def test_a_folder_that_is_called_like_a_record(firsthand):
+    (firsthand.folder / "runs" / "a.json").mkdir(parents=True)
+    assert "runs/a.json" in firsthand("report", "runs", code=2).stderr
+
+
+def test_report_of_one_rooms_folder(firsthand):
+    firsthand("check", "test-known-effect")
+    firsthand("report", "runs/test-known-effect", "--out", "board")
+    assert (firsthand.folder / "board" / "test-known-effect.html").exists()
+
+
+@pytest.fixture
+def room(tmp_path):
+    """The test-only room of the known effect, laid out anew, and records of it."""
+    from firsthand.catalogue.card import read_card
+    from firsthand.catalogue.rooms import Room
+
+    folder = tmp_path / "known_effect"
+    shutil.copytree(ROOMS / "firsthand_test_rooms" / "known_effect", folder)
+    return Room(read_card(folder / "card.toml"), "firsthand_test_rooms.known_effect", folder, "a test")
+
+
+@pytest.fixture
+def record(room):
+    from firsthand.claims.run import run_check
+    from firsthand.commands.check import subject_of
+
+    return run_check(subject_of(room), engine="inline")
+
+
+def test_the_old_record_is_there_until_the_new_one_is(room, record, monkeypatch):
+    from firsthand.commands import check
+
+    check._keep(room, record, "")
+    path = room.record_path("laptop")
+    before = path.read_bytes()
+
+    def full(record, path):
+        raise OutputError(f"cannot write {path}: full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(check, "write_record", full)
+        with pytest.raises(OutputError):
+            check._keep(room, record, "again")
+    assert path.read_bytes() == before
+    for reason in ("second", "third", "fourth"):  # all of one second, none lost
+        check._keep(room, record, reason)
+    reasons = [json.loads(p.read_text())["details"].get("again") for p in path.parent.glob("laptop*.json")]
+    assert sorted(map(str, reasons)) == ["None", "fourth", "second", "third"]
+
+
+def test_seeds_run_once_for_every_version_ever_recorded(room, record):
+    from firsthand.commands import check
+
+    path = room.record_path("laptop")
+    check._may_record(room, "laptop", "")  # nothing there yet
+    check._keep(room, record, "")
+    version = {"version": 2, "version_reason": "a mended task"}
+    raised = [r.model_copy(update={"claim": r.claim.model_copy(update=version)}) for r in record.results]
+    newer = record.model_copy(update={"results": tuple(raised), "started": "2001-01-01T00:00:00+00:00"})
+    check._keep(room, newer, "")
+    with pytest.raises(InputError, match=r"laptop\.\d{4}-.*once a version"):
+        check._may_record(room, "laptop", "")  # the card is at version 1, whose record was put aside
+    check._may_record(room, "laptop", "a reason")
+    path.write_text("{")
+    with pytest.raises(InputError, match="not a record"):
+        check._may_record(room, "laptop", "a reason")  # before the run, not after it
 
 
 def test_doctor_and_cache(firsthand):

@@ -13,6 +13,7 @@ from firsthand.claims.intervals import (
     t_estimate,
     units_needed,
     wilson_estimate,
+    wilson_units_needed,
 )
 from firsthand.errors import CheckError
 
@@ -141,3 +142,70 @@ def test_units_needed_is_the_first_n_that_is_narrow_enough():
     half = lambda k: stats.t.ppf(0.975, k - 1) / math.sqrt(k)
     assert half(n) <= 0.5 < half(n - 1)
     assert units_needed(1.0, 0.0) is None
+
+
+def outlier_bootstrap(**fields):
+    """29 units near 0 and one at 30: the mean is about 1, and next to nothing is known about it."""
+    sample = [*np.random.default_rng(0).normal(0, 0.01, 29), 30.0]
+    return bootstrap_estimate(sample, lambda chosen: float(np.mean(chosen)), **fields)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_bca_intervals_are_nested(sign):
+    sample = [sign * value for value in (*np.random.default_rng(0).normal(0, 0.01, 29), 30.0)]
+    estimate = bootstrap_estimate(sample, lambda chosen: float(np.mean(chosen)), resamples=999)
+    levels = [0.0, *(1 - np.logspace(-0.1, -15, 60)), 1.0]
+    ends = [estimate.interval(level) for level in levels]
+    lows, highs = [low for low, _ in ends], [high for _, high in ends]
+    assert lows == sorted(lows, reverse=True)
+    assert highs == sorted(highs)
+    assert all(low <= high for low, high in ends)
+
+
+def test_an_outlier_does_not_make_a_bootstrap_sure():
+    estimate = outlier_bootstrap()
+    assert estimate.interval(0.95)[1] > 1.5
+    assert smallest_alpha(estimate.interval, lambda low, high: high < 1.5, finest=estimate.finest) > 0.05
+
+
+def test_a_bootstrap_p_is_no_finer_than_its_resamples():
+    estimate = outlier_bootstrap(resamples=999)
+    assert estimate.finest == pytest.approx(2 / 1_000)
+    assert smallest_alpha(estimate.interval, lambda low, high: low > -5, finest=estimate.finest) == (
+        pytest.approx(2 / 1_000)
+    )
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_p_agrees_with_the_interval_that_is_shown_even_where_intervals_are_not_nested(shown):
+    def interval(level):
+        """Decided at level 0 in both cases, and at 0.95 exactly where `shown` says so."""
+        inside = level == 0.0 or (level == 0.95) == shown
+        return (1.0, 2.0) if inside else (-1.0, 2.0)
+
+    assert (smallest_alpha(interval, lambda low, high: low > 0) <= 0.05) == shown
+
+
+def test_wilson_at_its_edge():
+    estimate = wilson_estimate([1.0] * 10)
+    assert estimate.interval(0.95)[1] == 1.0
+    assert estimate.interval(0.0) == (1.0, 1.0)
+    assert estimate.interval(1.0) == (0.0, 1.0)
+    # with every item a success the lower end is n/(n + z²)
+    assert estimate.interval(0.95)[0] == pytest.approx(10 / (10 + 1.959964**2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("share", "margin"), [(1.0, 0.95), (0.0, 0.02), (0.6, 0.5), (0.4, 0.5)])
+def test_wilson_units_needed_is_where_wilsons_interval_leaves_the_margin_out(share, margin):
+    needed = wilson_units_needed(share, margin)
+
+    def decided(n):  # Wilson's interval by its textbook formula, at a share that n items need not allow
+        z = 1.959963984540054
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        return middle - half > margin or middle + half < margin
+
+    assert decided(needed)
+    assert not decided(needed - 1)
+    assert wilson_units_needed(margin, margin) is None
+    assert wilson_units_needed(share, 1.0) is None

@@ -1,15 +1,26 @@
 """A check run through the instrument: seeds, resume, records, nulls, staleness; two rooms of known truth."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from firsthand.claims.model import Record
-from firsthand.claims.record import find_records, read_record, write_record
-from firsthand.claims.run import Subject, dry_run, run_check
+from firsthand.claims import run as run_module
+from firsthand.claims.model import Environment, Measurement, Observation, Record
+from firsthand.claims.record import (
+    describe_environment,
+    find_records,
+    read_record,
+    without_places,
+    write_record,
+)
+from firsthand.claims.run import Subject, dry_run, measure_seed, run_check
 from firsthand.claims.sources import _spoken, source_files, source_hash
 from firsthand.claims.verdict import judge
 from firsthand.errors import CheckError, InputError, NotFoundError
@@ -28,6 +39,30 @@ def subject(name):
 
 
 NULL, KNOWN = subject("null_effect"), subject("known_effect")
+
+
+@pytest.fixture
+def room(monkeypatch, tmp_path):
+    """Make a room of the known effect's claims whose check is written here: constants, and what a seed adds."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a timing lock of our own
+
+    def make(measure=lambda seed: {}, repeat="seeded", **constants):
+        def measured(seed, scale, *, null=False):
+            observations = tuple(
+                Observation(
+                    clause="difference", arm=arm, seed=seed, value=value * (1 + seed / 100), repeat=repeat
+                )
+                for arm, value in (("treatment", 2.0), ("control", 1.0))
+            )
+            return Measurement(**{"observations": observations, **measure(seed)})
+
+        module = types.ModuleType("check_made_by_a_test")
+        vars(module).update({"SEEDS": {"smoke": 2, "laptop": 5}, "measure": measured, **constants})
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return replace(KNOWN, check=module.__name__)
+
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    return make
 
 
 def test_known_effect_holds_and_null_effect_does_not():
@@ -98,6 +133,124 @@ def test_a_null_run_is_never_taken_up_as_the_checks_own(tmp_path):
     assert not any(resumed)
 
 
+def test_timed_checks_stay_on_this_machine(room):
+    with pytest.raises(InputError, match="not on Ray"):
+        run_check(room(TIMED=True, repeat="timed"), engine="ray")
+
+
+def test_times_are_measured_under_the_lock_or_not_at_all(room):
+    with pytest.raises(CheckError, match="TIMED = True"):
+        run_check(room(repeat="timed"), engine="inline")
+
+
+@pytest.mark.parametrize(("share", "passed"), [(0.74, True), (0.76, False)])
+def test_a_busy_machine_times_nothing(room, monkeypatch, tmp_path, share, passed):
+    timed = room(TIMED=True, repeat="timed")
+    load = share * os.cpu_count()
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    record = run_check(timed, engine="inline", out=tmp_path)
+    (gate,) = record.gates
+    assert (gate.name, gate.passed, gate.claims) == ("machine idle", passed, ("treatment-helps",))
+    assert f"{share:.2f}" in gate.detail
+    assert record.load_average == load
+    assert record.results[0].verdict == ("holds" if passed else "inconclusive")
+    # An idle moment later does not make the times of a busy one good.
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    again = run_check(timed, engine="inline", out=tmp_path, resume=True)
+    assert again.gates[0].passed is passed
+
+
+def test_load_is_no_gate_where_nothing_is_timed(room, monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
+    assert run_check(room(), engine="inline").gates == ()
+
+
+def test_a_resumed_timed_run_took_its_seeds_one_by_one(room, tmp_path):
+    timed = room(TIMED=True, repeat="timed")
+    run_check(timed, engine="inline", out=tmp_path)
+    for path in (tmp_path / timed.slug / "laptop").glob("seed-*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "wall_seconds": 10.0}))
+    assert run_check(timed, engine="local", jobs=4, out=tmp_path, resume=True).wall_seconds == 50.0
+
+
+@pytest.mark.parametrize("change", ["python", "packages"])
+def test_seeds_of_other_package_versions_are_not_taken_up(room, monkeypatch, tmp_path, change):
+    plain = room()
+    here = describe_environment()
+    run_check(plain, engine="inline", out=tmp_path)
+    new = "3.99.0" if change == "python" else {**here.packages, "numpy": "99.0"}
+    upgraded = here.model_copy(update={change: new})
+    monkeypatch.setattr(run_module, "describe_environment", lambda *device: upgraded)
+    resumed = []
+    record = run_check(
+        plain, engine="inline", out=tmp_path, resume=True, on_seed=lambda f: resumed.append(f.resumed)
+    )
+    assert resumed == [False] * 5
+    assert getattr(record.environment, change) == new
+
+
+def test_seeds_of_different_package_versions_make_no_record(room, monkeypatch):
+    plain, here, called = room(), describe_environment(), []
+
+    def one_worker_is_older(*device) -> Environment:
+        called.append(device)
+        versions = {**here.packages, "numpy": "1.0" if len(called) == 3 else "2.0"}
+        return here.model_copy(update={"packages": versions})
+
+    monkeypatch.setattr(run_module, "describe_environment", one_worker_is_older)
+    with pytest.raises(CheckError, match=r"numpy 2\.0 and 1\.0"):
+        run_check(plain, engine="inline")
+
+
+def test_the_environment_is_that_of_the_seeds_and_their_scale(room):
+    declared = room(DEVICE={"laptop": ("cuda", "bfloat16")})
+    assert run_check(declared, "laptop", engine="inline").environment.device == "cuda"
+    smoke = run_check(declared, "smoke", engine="inline").environment
+    assert (smoke.device, smoke.dtype) == ("cpu", "float32")
+    everywhere = run_check(room(DEVICE=("cuda", "float16")), "smoke", engine="inline").environment
+    assert (everywhere.device, everywhere.dtype) == ("cuda", "float16")
+
+
+def test_every_arm_and_seed_chooses_among_equally_many(room):
+    equal = room(lambda seed: {"candidates": {"treatment": 4, "control": 4}})
+    assert run_check(equal, engine="inline").candidates == {"treatment": 4, "control": 4}
+    with pytest.raises(CheckError, match=r"treatment 4, control 1"):
+        run_check(room(lambda seed: {"candidates": {"treatment": 4, "control": 1}}), engine="inline")
+    with pytest.raises(CheckError, match="5 candidates in seed 1, 4 in another"):
+        run_check(room(lambda seed: {"candidates": {"treatment": 4 + seed}}), engine="inline")
+    with pytest.raises(CheckError, match="equally many"):
+        run_check(room(lambda seed: {"candidates": {f"arm-{seed}": 4 + seed}}), engine="inline")
+
+
+def test_details_name_no_place_of_this_machine(room, monkeypatch, tmp_path):
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("FIRSTHAND_CACHE", str(home / "cache"))
+    chatty = room(
+        lambda seed: {"details": {"model": f"{home}/cache/m.gguf", "said": [f"see {home}."], "n": 3}}
+    )
+    record = run_check(chatty, "smoke", engine="inline")
+    assert record.details["0"] == {"model": "<cache>/m.gguf", "said": ["see <home>."], "n": 3}
+    assert str(tmp_path) not in record.model_dump_json()
+    assert without_places(f"x{home}") == f"x{home}"  # not a place, though it ends like one
+    assert without_places(f"{home}s") == "<temporary>/homes"
+
+
+def test_a_kept_seed_that_was_edited_is_an_error_that_names_it(room, tmp_path):
+    plain = room()
+    run_check(plain, engine="inline", out=tmp_path)
+    path = tmp_path / plain.slug / "laptop" / "seed-0003.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "result": {"measurement": {}}}))
+    with pytest.raises(CheckError, match="seed 3"):
+        run_check(plain, engine="inline", out=tmp_path, resume=True)
+
+
+def test_measure_seed_brings_its_environment(room):
+    found = measure_seed(room().check, 1, "smoke")
+    assert found["environment"] == describe_environment().model_dump(mode="json")
+    assert len(found["measurement"]["observations"]) == 2
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [("[]", "schema version"), ('{"schema_version": 99}', "schema version 99"), ("not json", "not a record"),
@@ -114,6 +267,30 @@ def test_missing_records(tmp_path):
     with pytest.raises(NotFoundError):
         read_record(tmp_path / "none.json")
     with pytest.raises(NotFoundError, match="no records"):
+        find_records(tmp_path)
+
+
+def test_a_rooms_own_folder_holds_its_records_and_not_its_seeds(tmp_path):
+    run_check(KNOWN, "smoke", engine="inline", out=tmp_path)
+    folder = tmp_path / "test-known-effect"
+    assert find_records(folder) == [folder / "smoke.json"]
+    with pytest.raises(NotFoundError, match="no records"):
+        find_records(folder / "smoke")
+
+
+def test_what_cannot_be_opened_is_an_error_with_its_path(tmp_path, monkeypatch):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(InputError, match=r"a\.json"):
+        read_record(tmp_path / "a.json")
+
+    def refused(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(InputError, match=r"b\.json: Permission denied"):
+        read_record(tmp_path / "b.json")
+    monkeypatch.setattr(Path, "is_file", refused)
+    with pytest.raises(InputError, match="Permission denied"):
         find_records(tmp_path)
 
 
@@ -163,6 +340,18 @@ def test_source_hash_follows_the_margin_and_not_the_wording():
 
 def test_spoken_source_keeps_strings_that_are_not_docstrings():
     assert "'# not a comment'" in _spoken("def f():\n    '''Doc.'''\n    return '# not a comment'\n")
+
+
+@pytest.mark.parametrize("separator", ["\f", "\v", "\x1c", "\x85", "\u2028", "\r\n"])
+def test_spoken_source_counts_lines_as_python_does(separator):
+    """What `str.splitlines` takes for a line's end and Python does not, before a docstring and a comment."""
+    odd = separator if separator in ("\f", "\r\n") else f"b = 'x{separator}y'"
+    before = f"a = 1\n{odd}\n"
+    source = before + 'def f():\n    """Doc."""\n    return 1  # why\n\n\nkeep = 2\n'
+    spoken = _spoken(source)
+    assert "Doc" not in spoken
+    assert "why" not in spoken
+    assert spoken.endswith("def f():\nreturn 1\nkeep = 2")
 
 
 def test_a_failed_write_leaves_the_old_record(tmp_path, monkeypatch):

@@ -312,3 +312,288 @@ def test_swapping_the_arms_never_leaves_a_held_claim_held(effects, margin):
 def test_order_of_observations_does_not_matter(order):
     rows = paired([*SPREAD, 2.5])
     assert judge_clause(GREATER, rows) == judge_clause(GREATER, [rows[i] for i in order])
+
+
+# --- copies, names and repeats ------------------------------------------------------------------------
+
+
+def test_copies_are_dropped_clause_by_clause_and_times_never():
+    fixed = [
+        Observation(clause="fixed", arm="treatment", seed=s, item=str(i), value=float(i))
+        for s in range(5)
+        for i in range(3)
+    ]
+    varied = [Observation(clause="varied", arm="treatment", seed=s, value=float(s)) for s in range(5)]
+    timed = [
+        Observation(clause="timed", arm="treatment", seed=s, value=1.0, repeat="timed") for s in range(5)
+    ]
+    # a clause with a timed arm beside a computed one: the seeds are five draws of it
+    mixed = [
+        Observation(clause="mixed", arm=arm, seed=s, value=1.0, repeat=repeat)
+        for s in range(5)
+        for arm, repeat in (("treatment", "timed"), ("control", "exact"))
+    ]
+    for rows in (fixed + timed + mixed, fixed + timed + mixed + varied):
+        kept = distinct_seeds(rows)
+        assert [o for o in kept if o.clause == "fixed"] == fixed[:3]
+        assert [o for o in kept if o.clause != "fixed"] == rows[len(fixed) :]
+
+
+def test_a_copy_is_a_copy_in_any_order():
+    rows = [
+        Observation(clause="c", arm="treatment", seed=s, item=str(i), value=float(i))
+        for s in range(2)
+        for i in (range(3) if s == 0 else reversed(range(3)))
+    ]
+    assert distinct_seeds(rows) == tuple(rows[:3])
+
+
+def agreement(seeds, items, name=lambda seed, item: f"{item}"):
+    return [
+        Observation(clause="c", arm="treatment", seed=s, item=name(s, i), value=1.0, repeat="exact")
+        for s in range(seeds)
+        for i in range(items)
+    ]
+
+
+def test_exact_items_that_are_fixed_over_seeds_count_once():
+    exact = claim(Clause(id="c", kind="exact"))
+    other = claim(Clause(id="d", kind="greater"), id="other", primary=False)
+    rows = agreement(5, 100) + paired(TIGHT, "d")  # what other clauses did must not make the seeds distinct
+    result = judge([exact, other], rows)[0]
+    assert result.verdict == "inconclusive"
+    assert "all 100 observations" in result.reason
+    rows = agreement(5, 100, lambda seed, item: f"{seed}/{item}")
+    assert "all 500 observations" in judge([exact], rows)[0].reason
+    assert "all 200 observations" in judge([exact], agreement(1, 200) * 2)[0].reason
+
+
+def test_an_exact_observation_names_its_item():
+    with pytest.raises(CheckError, match="names its item"):
+        judge_clause(Clause(id="c", kind="exact"), agreement(1, 300, lambda seed, item: ""))
+
+
+@pytest.mark.parametrize("statistic", ["auc", "spearman", "slope", "quantile:0.5", "own"])
+@pytest.mark.parametrize("repeat", ["seeded", "timed"])
+def test_items_without_names_are_no_repeats_where_the_statistic_is_no_mean(statistic, repeat):
+    rng = np.random.default_rng(3)
+    rows = [
+        Observation(clause="c", arm="treatment", seed=s, value=rng.normal(), x=float(i % 2), repeat=repeat)
+        for s in range(4)
+        for i in range(6)
+    ]
+    own = {"own": lambda values, _: float(values.max())}
+    clause = Clause(id="c", kind="absolute", statistic=statistic)
+    with pytest.raises(CheckError, match="without an item name"):
+        judge_clause(clause, rows, statistics=own)
+    named = [o.model_copy(update={"item": str(i)}) for i, o in enumerate(rows)]
+    assert judge_clause(clause, named, statistics=own).interval.n == 4
+    assert judge_clause(clause.model_copy(update={"statistic": "mean"}), rows).interval.n == 4
+
+
+def test_unknown_clauses_and_claims_are_errors():
+    listed = Claim(
+        id="online",
+        sentence="It rises.",
+        measured=False,
+        reason="an A/B test",
+        clauses=(Clause(id="o", kind="greater"),),
+    )
+    claims = [claim(GREATER), listed]
+    with pytest.raises(CheckError, match="'misspelt'"):
+        judge(claims, paired(TIGHT) + paired(TIGHT, "misspelt"))
+    with pytest.raises(CheckError, match="'o'"):
+        judge(claims, paired(TIGHT) + paired(TIGHT, "o"))
+    with pytest.raises(CheckError, match="'misspelt'"):
+        judge(claims, paired(TIGHT), gates=[Gate(name="idle", passed=True, claims=("claim", "misspelt"))])
+    gate = Gate(name="idle", passed=True, claims=("online",))
+    assert judge(claims, paired(TIGHT), gates=[gate])[0].verdict == "holds"
+
+
+# --- what decides nothing -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e9])
+def test_rounding_is_no_variation(scale):
+    rows = [
+        Observation(clause="c", arm=arm, seed=s, value=scale * math.exp(s / 2) + effect)
+        for s in range(5)
+        for arm, effect in (("treatment", scale / 3), ("control", 0.0))
+    ]
+    effects = {t.value - c.value for t, c in zip(rows[::2], rows[1::2], strict=True)}
+    assert len(effects) > 1  # they cancel up to the last bits only
+    result = judge_clause(GREATER, rows)
+    assert result.verdict == "inconclusive"
+    assert "no variation" in result.reason
+
+
+def test_a_small_variation_of_a_ratio_of_large_values_is_variation():
+    rows = [
+        Observation(clause="c", arm=arm, seed=s, value=value)
+        for s, r in enumerate((1.0100, 1.0101, 1.0102))
+        for arm, value in (("treatment", 1e9 * r), ("control", 1e9))
+    ]
+    assert judge_clause(Clause(id="c", kind="greater", ratio=True, margin=1.0), rows).verdict == "holds"
+
+
+def items(values, clause="c", arm="treatment", x=None, seed=0):
+    return [
+        Observation(
+            clause=clause, arm=arm, seed=seed, item=f"{i:03}", value=float(v), x=None if x is None else x[i]
+        )
+        for i, v in enumerate(values)
+    ]
+
+
+def test_a_bootstrap_whose_resamples_all_agree_shows_no_variation():
+    clause = Clause(id="c", kind="absolute", margin=0.5, statistic="quantile:0.5")
+    result = judge_clause(clause, items([1.0] * 40), unit="item")
+    assert result.verdict == "inconclusive"
+    assert "no variation" in result.reason
+    assert result.interval.method == "BCa bootstrap"
+
+
+def test_an_outlier_leaves_the_verdict_and_its_p_undecided():
+    values = [*np.random.default_rng(0).normal(0, 0.01, 29), 30.0]
+    clause = Clause(id="c", kind="absolute", direction="less", margin=1.5, statistic="average")
+    result = judge(
+        [claim(clause, unit_of_analysis="item")], items(values), statistics={"average": lambda v, _: v.mean()}
+    )[0]
+    assert result.verdict == "inconclusive"
+    assert result.clauses[0].p_holds > 0.05
+
+
+UNDECIDED = {
+    "few clusters": ("quantile:0.5", items(range(29)), "at least 30"),
+    "a class runs empty": ("auc", items(range(40), x=[1.0] + [0.0] * 39), "not defined on some resample"),
+    "one class": ("auc", items(range(40), x=[1.0] * 40), "both labels"),
+    "labels missing": ("auc", items(range(40)), "0 or 1"),
+    "x missing": ("slope", items(range(40)), "needs a second coordinate"),
+    "x constant": ("slope", items(range(40), x=[0.1] * 40), "same x"),
+    "ranks of constant x": ("spearman", items(range(40), x=[0.1] * 40), "same x"),
+    "ranks of constant values": ("spearman", items([1.0] * 40, x=list(range(40))), "all values are equal"),
+    "own statistic undefined": ("nothing", items(range(40)), "not defined"),
+    "averaged proportion": ("proportion", items([0, 1] * 20) + items([1, 1] * 20, seed=1), "averaged"),
+}
+
+
+@pytest.mark.parametrize("case", UNDECIDED)
+@pytest.mark.filterwarnings("error")
+def test_what_cannot_be_judged_is_inconclusive_and_the_card_goes_on(case):
+    statistic, rows, reason = UNDECIDED[case]
+    clause = Clause(id="c", kind="absolute", margin=0.5, statistic=statistic)
+    claims = [
+        claim(clause, unit_of_analysis="item"),
+        claim(Clause(id="d", kind="greater"), id="other", primary=False),
+    ]
+    first, second = judge(claims, rows + paired(TIGHT, "d"), statistics={"nothing": lambda *_: math.nan})
+    assert (first.verdict, second.verdict) == ("inconclusive", "holds")
+    assert reason in first.reason
+    assert first.clauses[0].interval is None
+    assert first.clauses[0].arms["treatment"] == pytest.approx(np.mean([o.value for o in rows]))
+
+
+def test_an_undefined_statistic_of_one_seed_names_it():
+    rows = [row for s in range(3) for row in items(range(5), x=[0.0] * 5 if s == 1 else range(5), seed=s)]
+    rows = [o.model_copy(update={"value": o.value * (1 + o.seed)}) for o in rows]
+    result = judge_clause(Clause(id="c", kind="absolute", statistic="slope"), rows)
+    assert result.verdict == "inconclusive"
+    assert result.reason.startswith("seed 1: a slope")
+
+
+def test_misuse_still_raises():
+    def absolute(**fields):
+        return Clause(id="c", kind="absolute", **fields)
+
+    with pytest.raises(CheckError, match="positive"):  # on the whole sample, before any resample
+        judge_clause(
+            absolute(statistic="quantile:0.5", ratio=True, margin=1), items(range(-20, 20)), unit="item"
+        )
+    with pytest.raises(CheckError, match="positive"):  # with too few units, too
+        judge_clause(absolute(ratio=True, margin=1), items([0.0]))
+    with pytest.raises(CheckError, match="unknown statistic"):
+        judge_clause(absolute(statistic="magic"), items([0.0]))
+    with pytest.raises(CheckError, match=r"0 and 1, not 0\.5"):
+        judge_clause(absolute(statistic="proportion"), items([0.0, 0.5, 1.0]), unit="item")
+
+
+def test_a_ratio_that_is_not_positive_on_some_resample_only_is_undecided():
+    rng = np.random.default_rng(0)
+    rows = items(rng.normal(0.5, 1, 40))
+    clause = Clause(id="c", kind="absolute", statistic="middle", ratio=True, margin=0.1)
+    result = judge_clause(clause, rows, unit="item", statistics={"middle": lambda v, _: float(np.median(v))})
+    assert result.verdict == "inconclusive"
+    assert "not defined on some resample" in result.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["quantile:x", "quantile:95", "quantile:", "quantile:nan", "quantile:-0.1", " "]
+)
+def test_a_statistics_name_is_checked_with_the_card(name):
+    with pytest.raises(ValueError, match="statistic"):
+        Clause(id="c", kind="greater", statistic=name)
+
+
+@pytest.mark.parametrize("name", ["quantile:0", "quantile:0.95", "quantile:1", "frechet", "auc", "hits:10"])
+def test_names_of_the_checks_own_statistics_are_allowed(name):
+    assert Clause(id="c", kind="greater", statistic=name).statistic == name
+
+
+@pytest.mark.parametrize("power", [300, -300])
+def test_an_extreme_ratio_does_not_overflow(power):
+    rows = [
+        Observation(clause="c", arm=arm, seed=s, value=value)
+        for s, spread in enumerate((1.0, 1e5, 1e-5))
+        for arm, value in (("treatment", 10.0**power * spread), ("control", 10.0**-power))
+    ]
+    result = judge_clause(Clause(id="c", kind="greater", ratio=True, margin=1.0), rows)
+    assert result.verdict == ("holds" if power > 0 else "fails")
+    assert all(math.isfinite(value) for value in (result.interval.low, result.interval.high, *result.units))
+
+
+# --- reasons ------------------------------------------------------------------------------------------
+
+
+def test_any_of_names_only_the_clauses_that_held():
+    same, up, none = (
+        Clause(id="same", kind="exact"),
+        Clause(id="up", kind="greater"),
+        Clause(id="none", kind="greater"),
+    )
+    agree = [o.model_copy(update={"clause": "same"}) for o in agreement(1, 300)]
+    short = agree[:299]
+    either = claim(same, up, none, combine="any of")
+    two_seeds = paired([1.0, 2.0], "none")  # no interval, so no p
+    assert judge([either], short + paired(TIGHT, "up") + two_seeds)[0].reason == "in up"
+    assert judge([either], agree + paired(SPREAD, "up") + two_seeds)[0].reason == "in same"
+    twin = Clause(id="twin", kind="exact")
+    broken = [o.model_copy(update={"clause": "twin", "value": 0.0}) for o in agree]
+    result = judge([claim(same, twin, combine="any of")], agree + broken)[0]
+    assert (result.verdict, result.reason) == ("holds", "in same")
+
+
+@pytest.mark.parametrize(
+    ("combine", "words", "verdict"),
+    [
+        ("any of", ("fails", "fails"), "fails"),
+        ("any of", ("fails", "short"), "inconclusive"),
+        ("all of", ("holds", "holds"), "holds"),
+        ("all of", ("holds", "short"), "inconclusive"),
+        ("all of", ("holds", "fails"), "fails"),
+    ],
+)
+def test_exact_clauses_combine_without_a_test(combine, words, verdict):
+    rows = []
+    for id, word in zip("ab", words, strict=True):
+        found = agreement(1, 10 if word == "short" else 300)
+        rows += [o.model_copy(update={"clause": id, "value": float(word != "fails")}) for o in found]
+    both = claim(*(Clause(id=id, kind="exact") for id in "ab"), combine=combine)
+    assert judge([both], rows)[0].verdict == verdict
+
+
+@pytest.mark.parametrize(("margin", "needed"), [(0.95, "about 73 independent"), (1.0, "would not decide")])
+def test_a_proportion_too_wide_counts_the_items_that_wilson_needs(margin, needed):
+    clause = Clause(id="c", kind="absolute", margin=margin, statistic="proportion")
+    result = judge_clause(clause, items([1.0] * 10), unit="item")
+    assert result.verdict == "inconclusive"
+    assert needed in result.reason

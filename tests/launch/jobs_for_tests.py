@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from firsthand.errors import InputError
+from firsthand.errors import CheckError, InputError
 
 
 def numbers(seed, n=1000):
@@ -14,12 +14,19 @@ def numbers(seed, n=1000):
     return {"seed": seed, "sum": float((x @ x.T).sum())}
 
 
-def slow_numbers(seed, marker=None):
-    if marker and seed == 1 and not os.path.exists(marker):
-        with open(marker, "w") as file:
-            file.write("x")
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.3)
+def numbers_together(seed, folder=None):
+    """Numbers, once two processes have come to `folder`; then the one with seed 1 is killed, once."""
+    if folder is not None:
+        open(os.path.join(folder, f"process-{os.getpid()}"), "w").close()
+        deadline = time.monotonic() + 60
+        while sum(name.startswith("process-") for name in os.listdir(folder)) < 2:
+            if time.monotonic() > deadline:
+                raise CheckError("no second process came")
+            time.sleep(0.02)
+        died = os.path.join(folder, "died")
+        if seed == 1 and not os.path.exists(died):
+            open(died, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
     return numbers(seed)
 
 

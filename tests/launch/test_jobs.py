@@ -2,14 +2,17 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
 from firsthand.errors import CheckError, InputError
 from firsthand.launch import Job, run_jobs
+from firsthand.launch.jobs import execute
 
 HERE = "tests.launch.jobs_for_tests"
 
@@ -54,6 +57,32 @@ def test_what_other_sources_or_arguments_made_is_not_taken_up(tmp_path, change):
     version = "v2" if change == "version" else "v1"
     again = jobs(1, n=5) if change == "arguments" else jobs(1)
     assert not run_jobs(again, engine="inline", keep=tmp_path, version=version, resume=True)[0].resumed
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda raw: b"[1, 2]", lambda raw: b'"text"', lambda raw: b"\xff\xfe" + raw,
+     lambda raw: raw.replace(b'"process"', b'"other"'), lambda raw: raw.replace(b'"key"', b'"more": 1, "key"'),
+     lambda raw: json.dumps({**json.loads(raw), "cpu_seconds": None}).encode(),
+     lambda raw: json.dumps({"fingerprint": json.loads(raw)["fingerprint"]}).encode()],
+)  # fmt: skip
+def test_a_kept_file_that_is_not_ours_is_run_again(tmp_path, spoil):
+    first = run_jobs(jobs(1), engine="inline", keep=tmp_path)
+    path = tmp_path / "job-0.json"
+    path.write_bytes(spoil(path.read_bytes()))
+    again = run_jobs(jobs(1), engine="inline", keep=tmp_path, resume=True)
+    assert [f.resumed for f in again] == [False]
+    assert again[0].result == first[0].result
+
+
+def test_a_resumed_job_brings_the_load_of_the_run_that_made_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (7.0, 0.0, 0.0))
+    run_jobs(jobs(1), engine="inline", keep=tmp_path)
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0))
+    assert [f.load_average for f in run_jobs(jobs(2), engine="inline", keep=tmp_path, resume=True)] == [
+        7.0,
+        0.5,
+    ]
 
 
 def test_a_job_that_fails_leaves_the_finished_ones(tmp_path):
@@ -116,10 +145,90 @@ def test_bad_arguments(arguments, message):
 def test_ray_gives_the_same_on_two_workers_and_survives_one_killed(tmp_path):
     """The way up is real: two processes at work, one of them killed, equal results."""
     pytest.importorskip("ray")
-    marker = tmp_path / "died"
-    inline = run_jobs(jobs(6, "slow_numbers"), engine="inline")
-    ray = run_jobs(jobs(6, "slow_numbers", marker=str(marker)), engine="ray", workers=2)
-    assert marker.exists(), "no worker was killed"
+    inline = run_jobs(jobs(6, "numbers"), engine="inline")
+    ray = run_jobs(jobs(6, "numbers_together", folder=str(tmp_path)), engine="ray", workers=2)
+    assert (tmp_path / "died").exists(), "no worker was killed"
     assert [f.result for f in ray] == [f.result for f in inline]
-    assert len({f.process for f in ray}) >= 2
+    assert len(list(tmp_path.glob("process-*"))) >= 2  # they wait for each other: two were at work at once
     assert os.getpid() not in {f.process for f in ray}
+
+
+class Reference:
+    def __init__(self, job):
+        self.job = job
+
+
+class FakeRay(types.ModuleType):
+    """As much of Ray as is called: it runs a task when somebody waits for it, and counts what is under way."""
+
+    def __init__(self, refuses=None):
+        super().__init__("ray")
+        self.refuses, self.started, self.under_way, self.most = refuses, None, 0, 0
+        self.exceptions = types.SimpleNamespace(RayTaskError=RuntimeError, RayError=OSError)
+        self.util = types.SimpleNamespace(get_node_ip_address=lambda: "127.0.0.1")
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **arguments):
+        if self.refuses:
+            raise self.refuses
+        self.started = arguments
+
+    def shutdown(self):
+        pass
+
+    def remote(self, **options):
+        return lambda function: types.SimpleNamespace(remote=self._submit)
+
+    def _submit(self, job):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        return Reference(job)
+
+    def wait(self, pending, num_returns):
+        self.under_way -= 1
+        return pending[-1:], pending[:-1]
+
+    def get(self, reference):
+        return execute(reference.job)
+
+
+@pytest.fixture
+def listening():
+    """HOST:PORT of something that answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_ray_never_has_more_jobs_under_way_than_workers(monkeypatch, listening, cluster):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    address = listening if cluster else None
+    finished = run_jobs(jobs(7), engine="ray", workers=3, address=address)
+    assert [f.result["seed"] for f in finished] == list(range(7))
+    assert fake.most == 3
+    assert fake.started["address"] == (listening if cluster else "local")
+    assert ("num_cpus" in fake.started) is not cluster
+
+
+def test_a_ray_that_cannot_be_joined_is_the_users_error(monkeypatch, listening):
+    for refusal in (ConnectionError("refused"), ValueError("bad format"), SystemExit(15)):
+        monkeypatch.setitem(sys.modules, "ray", FakeRay(refusal))
+        with pytest.raises(InputError, match=listening):
+            run_jobs(jobs(1), engine="ray", address=listening)
+        with pytest.raises(InputError, match="on this machine"):
+            run_jobs(jobs(1), engine="ray")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "127.0.0.1:port", "[:1"])
+def test_an_address_nobody_answers_at_is_said_at_once(monkeypatch, address):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = address.format(port=server.getsockname()[1])  # closed again below: nobody listens there
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    with pytest.raises(InputError) as raised:
+        run_jobs(jobs(1), engine="ray", address=address)
+    assert address in str(raised.value)
+    assert fake.started is None

@@ -28,6 +28,7 @@ __all__ = [
     "PaperFigure",
     "Record",
     "Verdict",
+    "quantile_share",
 ]
 
 SCHEMA_VERSION = 1
@@ -47,6 +48,19 @@ class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def quantile_share(statistic: str) -> float:
+    """The Q of a statistic called "quantile:Q", a share from 0 to 1; ValueError where it is none."""
+    try:
+        share = float(statistic.removeprefix("quantile:"))
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise ValueError(
+            f"statistic {statistic!r}: Q of quantile:Q is a share from 0 to 1, as in quantile:0.95"
+        )
+    return share
+
+
 class PaperFigure(_Data):
     """A number as the paper prints it. Shown greyed unless scale and metric are ours too."""
 
@@ -63,7 +77,8 @@ class Clause(_Data):
     `greater` and `less` compare treatment with control: the effect is their difference, or their ratio
     where `ratio` is set (then the margin is a ratio too, 1.05 for "5 % more"). `absolute` compares the
     treatment's own value with `margin`. `equivalent` wants the effect within ±`margin` (for a ratio:
-    within 1/margin and margin). `exact` wants every value to be 1.
+    within 1/margin and margin). `exact` wants every value to be 1; its observations name their items, and
+    items that differ from seed to seed need names that differ, or the seeds count as one.
     """
 
     id: Slug
@@ -85,6 +100,10 @@ class Clause(_Data):
             raise ValueError(f"clause {self.id!r}: kind {self.kind!r} compares with a control; name one")
         if self.ratio and self.margin <= 0:
             raise ValueError(f"clause {self.id!r}: a ratio's margin must be positive, got {self.margin}")
+        if not self.statistic.strip():
+            raise ValueError(f"clause {self.id!r}: its statistic has no name; leave it out for the mean")
+        if self.statistic.startswith("quantile:"):
+            quantile_share(self.statistic)
         if self.kind == "equivalent":
             if self.ratio and self.margin <= 1:
                 raise ValueError(f"clause {self.id!r}: an equivalent ratio needs a margin above 1")

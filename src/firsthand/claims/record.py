@@ -9,18 +9,28 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from firsthand.claims.model import SCHEMA_VERSION, Environment, Record
 from firsthand.errors import InputError, NotFoundError
-from firsthand.launch.cache import write_atomically
+from firsthand.launch.cache import cache_root, write_atomically
 
-__all__ = ["describe_environment", "find_records", "git_commit", "read_record", "write_record"]
+__all__ = [
+    "describe_environment",
+    "find_records",
+    "git_commit",
+    "read_record",
+    "without_places",
+    "write_record",
+]
 
 # Versions of these are worth keeping: results depend on them.
 PACKAGES = (
@@ -40,7 +50,9 @@ def read_record(path: Path) -> Record:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NotFoundError(f"no record at {path}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"cannot read the record {path}: {error.strerror or error}") from error
+    except ValueError as error:  # not UTF-8, not JSON
         raise InputError(f"{path} is not a record: {error}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
@@ -54,12 +66,21 @@ def read_record(path: Path) -> Record:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """The record files below a folder of runs (ROOM/SCALE.json); per-seed files lie deeper and are not meant."""
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise NotFoundError(f"no such file or folder: {folder}")
-    found = sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
+    """The record files below a folder of runs (ROOM/SCALE.json), or of one room; finished seeds are not meant.
+
+    Raises `NotFoundError` where there is none, `InputError` where the folder cannot be read.
+    """
+    try:
+        if folder.is_file():
+            return [folder]
+        if not folder.is_dir():
+            raise NotFoundError(f"no such file or folder: {folder}")
+        found = sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
+    except NotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror or error}") from error
+    found = [path for path in found if not path.name.startswith("seed-")]
     if not found:
         raise NotFoundError(f"no records in {folder}; `firsthand check NAME --out {folder}` writes them")
     return found
@@ -106,3 +127,30 @@ def describe_environment(device: str = "cpu", dtype: str = "float32") -> Environ
         dtype=dtype,
         packages=versions,
     )
+
+
+def without_places(value: Any) -> Any:
+    """`value` (plain JSON) with the folders of this machine and user named by their role: <cache>, <home>.
+
+    Records travel with the package; where somebody keeps their files is nobody's business and makes two
+    equal runs differ.
+    """
+    places = {
+        str(cache_root()): "<cache>",
+        os.path.realpath(os.curdir): "<here>",
+        sys.prefix: "<python>",
+        tempfile.gettempdir(): "<temporary>",
+        os.environ.get("HOME", ""): "<home>",
+    }
+    known = [place for place in places if Path(place).is_absolute() and len(Path(place).parts) > 1]
+    longest_first = sorted(known, key=len, reverse=True)
+    pattern = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])")
+
+    def renamed(part: Any) -> Any:
+        if isinstance(part, str):
+            return pattern.sub(lambda match: places[match.group()], part)
+        if isinstance(part, dict):
+            return {renamed(key): renamed(inner) for key, inner in part.items()}
+        return [renamed(inner) for inner in part] if isinstance(part, list) else part
+
+    return renamed(value)

@@ -5,15 +5,17 @@ A check is a module with
     SEEDS = {"smoke": 2, "laptop": 10}                        # how many seeds each scale takes
     def measure(seed, scale, *, null=False) -> Measurement    # one seed; control in both arms where null
 
-and, where it needs them, `TIMED = True` (it times things: one seed at a time, under the machine's lock),
-`STATISTICS = {name: function}` and `DRY_RUN = {"paper": function}` (builds everything without running it
-and returns what it would cost).
+and, where it needs them, `TIMED = True` (it times things: one seed at a time, on this machine, under its
+lock), `STATISTICS = {name: function}`, `DEVICE = ("cuda", "bfloat16")` or the same by scale
+(`{"gpu": ("cuda", "bfloat16")}`), and `DRY_RUN = {"paper": function}` (builds everything without running
+it and returns what it would cost).
 """
 
 from __future__ import annotations
 
 import datetime
 import importlib
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +24,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from firsthand.claims.model import SCALES, Claim, Measurement, Record
-from firsthand.claims.record import describe_environment, git_commit, write_record
+from pydantic import ValidationError
+
+from firsthand.claims.model import SCALES, Claim, Environment, Gate, Measurement, Observation, Record
+from firsthand.claims.record import describe_environment, git_commit, without_places, write_record
 from firsthand.claims.sources import source_hash
 from firsthand.claims.verdict import judge
 from firsthand.errors import CheckError, InputError
 from firsthand.launch import Finished, Job, machine_lock, run_jobs
 
-__all__ = ["Subject", "dry_run", "measure_seed", "run_check", "seeds_of"]
+__all__ = ["Subject", "dry_run", "measure_seed", "require_engine", "run_check", "seeds_of"]
+
+BUSY = 0.75  # load average per core above which a machine is too busy to time anything
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,17 @@ def seeds_of(subject: Subject, scale: str) -> int:
     return seeds[scale]
 
 
+def require_engine(subject: Subject, engine: str) -> None:
+    """Raise `InputError` where the check times things and `engine` is Ray, which may run it anywhere."""
+    if engine == "ray" and getattr(subject.module(), "TIMED", False):
+        raise InputError(
+            f"the check of {subject.slug} times things: its seeds run one by one on this machine, under its "
+            "lock, and not on Ray; use --engine local"
+        )
+
+
 def measure_seed(check: str, seed: int, scale: str, null: bool = False) -> dict[str, Any]:
-    """One seed of a check, as plain JSON: the function that jobs name."""
+    """One seed of a check, as plain JSON, and the environment it was measured in: the function jobs name."""
     module = importlib.import_module(check)
     measurement: Measurement = module.measure(seed, scale, null=null)
     if not measurement.observations:
@@ -67,7 +82,77 @@ def measure_seed(check: str, seed: int, scale: str, null: bool = False) -> dict[
     strangers = {o.seed for o in measurement.observations} - {seed}
     if strangers:
         raise CheckError(f"{check}: seed {seed} returned observations of other seeds: {sorted(strangers)}")
-    return measurement.model_dump(mode="json")
+    if not getattr(module, "TIMED", False) and any(o.repeat == "timed" for o in measurement.observations):
+        raise CheckError(f"{check}: seed {seed} returned timed observations; such a check says TIMED = True")
+    _candidates(check, {seed: measurement})  # here too: better after one seed than after all
+    plain = measurement.model_dump(mode="json")
+    plain["details"] = without_places(plain["details"])
+    environment = describe_environment(*_device(module, scale))
+    return {"measurement": plain, "environment": environment.model_dump(mode="json")}
+
+
+def _device(module: Any, scale: str) -> tuple[str, str]:
+    """The device and dtype the check declares for `scale`; plain processor and float32 where it does not."""
+    declared = getattr(module, "DEVICE", None) or {}
+    device, dtype = declared.get(scale, ("cpu", "float32")) if isinstance(declared, Mapping) else declared
+    return device, dtype
+
+
+def _candidates(check: str, measurements: Mapping[int, Measurement]) -> dict[str, int]:
+    """How many candidates each arm chose among; raises `CheckError` unless all arms and seeds have equally many.
+
+    An arm that may choose among more is better by choice alone.
+    """
+    found: dict[str, int] = {}
+    for seed, measurement in measurements.items():
+        for arm, count in measurement.candidates.items():
+            if found.setdefault(arm, count) != count:
+                raise CheckError(
+                    f"{check}: {arm} chose among {count} candidates in seed {seed}, {found[arm]} in another"
+                )
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"{arm} {count}" for arm, count in found.items())
+        raise CheckError(f"{check}: every arm chooses among equally many candidates; here: {told}")
+    return found
+
+
+def _measured(check: str, seed: int, finished: Finished) -> tuple[Measurement, Environment]:
+    try:
+        return (
+            Measurement.model_validate(finished.result["measurement"]),
+            Environment.model_validate(finished.result["environment"]),
+        )
+    except (ValidationError, TypeError, LookupError) as error:  # a kept seed that somebody has edited
+        raise CheckError(
+            f"{check}: what seed {seed} left is no measurement; run it again without --resume"
+        ) from error
+
+
+def _one_environment(check: str, environments: Mapping[int, Environment]) -> Environment:
+    """The environment of all seeds; raises `CheckError` where they ran with different versions."""
+    (first, environment), *others = environments.items()
+    here = {"python": environment.python, **environment.packages}
+    for seed, other in others:
+        there = {"python": other.python, **other.packages}
+        differ = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+        if differ:
+            told = ", ".join(f"{name} {here.get(name)} and {there.get(name)}" for name in differ)
+            raise CheckError(
+                f"{check}: seeds {first} and {seed} ran with different versions ({told}); one record has one"
+            )
+    return environment
+
+
+def _idle_gate(claims: Sequence[Claim], observations: Sequence[Observation], load: float) -> Gate:
+    """Whether the machine was idle enough to time anything; it concerns the claims that rest on times."""
+    cores = os.cpu_count() or 1
+    clauses = {o.clause for o in observations if o.repeat == "timed"}
+    return Gate(
+        name="machine idle",
+        passed=load / cores <= BUSY,
+        detail=f"load average {load / cores:.2f} a core at the start, at most {BUSY} wanted",
+        claims=tuple(claim.id for claim in claims if clauses & {clause.id for clause in claim.clauses}),
+    )
 
 
 def run_check(
@@ -93,9 +178,12 @@ def run_check(
         resume: take up the finished seeds in `out` that the present sources made.
 
     Raises:
-        InputError: no such scale. CheckError: a seed failed, or its observations cannot be judged.
+        InputError: no such scale, or a check that times things on Ray.
+        CheckError: a seed failed, its observations cannot be judged, or seeds do not belong together
+            (unequal candidates, other package versions).
     """
     module = subject.module()
+    require_engine(subject, engine)
     wanted = list(range(seeds_of(subject, scale)))
     chosen = wanted if seeds is None else list(seeds)
     if not chosen or len(set(chosen)) != len(chosen):
@@ -104,12 +192,15 @@ def run_check(
     timed = bool(getattr(module, "TIMED", False))
     # Null runs lie apart: their seeds must never be taken up as the check's own.
     keep = out / subject.slug / (scale + ("-null" if null else "")) if out is not None else None
-    started = datetime.datetime.now(datetime.UTC)
-    load = os.getloadavg()[0]
-    clock = time.perf_counter()
+    # A seed that other sources or packages made is not taken up again.
+    now = describe_environment()
+    version = json.dumps([sources, now.python, now.packages], sort_keys=True)
+    workers = 1 if timed else jobs
     with ExitStack() as stack:
         if timed:
             stack.enter_context(machine_lock())
+        started = datetime.datetime.now(datetime.UTC)
+        clock = time.perf_counter()
         finished = run_jobs(
             [
                 Job(
@@ -120,22 +211,27 @@ def run_check(
                 for seed in chosen
             ],
             engine=engine,
-            workers=1 if timed else jobs,
+            workers=workers,
             address=address,
             keep=keep,
             resume=resume,
-            version=sources,
+            version=version,
             on_finished=on_seed,
         )
-    measurements = {
-        seed: Measurement.model_validate(f.result) for seed, f in zip(chosen, finished, strict=True)
-    }
+    measured = {seed: _measured(subject.check, seed, f) for seed, f in zip(chosen, finished, strict=True)}
+    measurements = {seed: measurement for seed, (measurement, _) in measured.items()}
+    environment = _one_environment(subject.check, {seed: where for seed, (_, where) in measured.items()})
+    candidates = _candidates(subject.check, measurements)
     observations = tuple(o for m in measurements.values() for o in m.observations)
     gates = tuple(
         gate.model_copy(update={"name": f"{gate.name}, seed {seed}"})
         for seed, m in measurements.items()
         for gate in m.gates
     )
+    # Seeds taken up again bring the load of the run that made them: an idle resume excuses no busy start.
+    load = max(f.load_average for f in finished)
+    if timed:
+        gates += (_idle_gate(subject.claims, observations, load),)
     results = judge(subject.claims, observations, gates=gates, statistics=getattr(module, "STATISTICS", None))
     if scale == "smoke":  # smoke shows that the path works; it is too small to say anything of the claim
         results = tuple(
@@ -145,6 +241,7 @@ def run_check(
             for result in results
         )
     resumed = any(f.resumed for f in finished)
+    side_by_side = 1 if engine == "inline" else min(workers, len(chosen))
     record = Record(
         room=subject.slug,
         title=subject.title,
@@ -156,17 +253,19 @@ def run_check(
         results=results,
         observations=observations,
         gates=gates,
-        candidates={k: v for m in measurements.values() for k, v in m.candidates.items()},
+        candidates=candidates,
         details={str(seed): m.details for seed, m in measurements.items() if m.details},
         started=started.isoformat(timespec="seconds"),
         # Seeds that were taken up again cost their time in another run: add the parts.
-        wall_seconds=sum(f.wall_seconds for f in finished) / jobs if resumed else time.perf_counter() - clock,
+        wall_seconds=sum(f.wall_seconds for f in finished) / side_by_side
+        if resumed
+        else time.perf_counter() - clock,
         cpu_seconds=sum(f.cpu_seconds for f in finished),
         peak_memory_mib=max(f.peak_memory_mib for f in finished),
         load_average=load,
         commit=git_commit(subject.folder),
         source_hash=sources,
-        environment=describe_environment(*getattr(module, "DEVICE", ("cpu", "float32"))),
+        environment=environment,
     )
     if out is not None:
         name = f"{scale}-null" if null else f"{scale}-exploratory" if record.exploratory else scale

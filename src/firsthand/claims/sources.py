@@ -75,7 +75,8 @@ def source_files(module: str) -> dict[str, Path]:
 def _spoken(source: str) -> str:
     """The source without comments, docstrings and blank space, by positions only, so that the result
     does not depend on the Python that reads it."""
-    lines = source.splitlines(keepends=True)
+    # Lines as `ast` and `tokenize` number them: `str.splitlines` would also cut at form feeds and the like.
+    lines = list(io.StringIO(source))
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
@@ -87,7 +88,7 @@ def _spoken(source: str) -> str:
                 for number in range(first.lineno - 1, first.end_lineno or first.lineno):
                     lines[number] = "\n"
     stripped = "".join(lines)
-    cut = stripped.splitlines(keepends=True)
+    cut = list(io.StringIO(stripped))
     # A body that was a docstring alone still tokenizes: tokens need no grammar, only matched brackets.
     for token in tokenize.generate_tokens(io.StringIO(stripped).readline):
         if token.type == tokenize.COMMENT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +12,13 @@ import typer
 from firsthand.catalogue.rooms import Room, all_rooms, find_room
 from firsthand.claims.model import ClaimResult, ClauseResult, Record
 from firsthand.claims.record import read_record, write_record
-from firsthand.claims.run import Subject, dry_run, run_check, seeds_of
+from firsthand.claims.run import Subject, dry_run, require_engine, run_check, seeds_of
 from firsthand.commands import progress
 from firsthand.errors import InputError, MissingDependencyError
 from firsthand.launch.cache import write_atomically
 from firsthand.launch.jobs import Finished
 
-__all__ = ["check_command", "subject_of"]
+__all__ = ["NOT_RUN", "check_command", "read_not_run", "subject_of"]
 
 NOT_RUN = "not-run.json"  # beside the records: room → what it needs, for the board
 
@@ -78,9 +79,14 @@ def check_command(
             json.dumps(plans, indent=1) if as_json else "\n\n".join(_plan_text(plan) for plan in plans)
         )
         return
+    # What would spoil the end is found before the start: a run may take hours.
     if record:
         for room in rooms:
             _may_record(room, scale, again)
+    for room in rooms:
+        with contextlib.suppress(ImportError):  # said below, with the other rooms that miss something
+            require_engine(subject_of(room), engine)
+    read_not_run(out / NOT_RUN)
     records: list[Record] = []
     missing: dict[str, str] = {}
     for room in rooms:
@@ -93,7 +99,10 @@ def check_command(
             continue
         if record:
             _keep(room, records[-1], again)
-    write_atomically(out / NOT_RUN, json.dumps(missing, indent=1))
+    # Other runs into the same folder may have left word of other rooms: only ours are said again.
+    ours = {room.slug for room in rooms}
+    others = {slug: why for slug, why in read_not_run(out / NOT_RUN).items() if slug not in ours}
+    write_atomically(out / NOT_RUN, json.dumps({**others, **missing}, indent=1))
     if as_json:
         slim = [json.loads(r.model_dump_json(exclude={"observations", "details"})) for r in records]
         typer.echo(json.dumps({"records": slim, "not_run": missing}, indent=1))
@@ -104,6 +113,24 @@ def check_command(
     verdicts = [result.verdict for r in records for result in r.results if result.claim.measured]
     if expect_holds and (missing or any(verdict != "holds" for verdict in verdicts)):
         raise typer.Exit(3)
+
+
+def read_not_run(path: Path) -> dict[str, str]:
+    """Room → what it needs, as an earlier run left it; nothing where there is no such file.
+
+    Raises `InputError` naming the file where it is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # not UTF-8, not JSON
+        raise InputError(f"{path} is broken: {error}; delete it and run the check again") from error
+    if not isinstance(found, dict) or not all(isinstance(why, str) for why in found.values()):
+        raise InputError(f"{path}: wanted an object of room → reason; delete it and run the check again")
+    return found
 
 
 def _seed_range(text: str | None) -> list[int] | None:
@@ -145,27 +172,55 @@ def _run(
 
 
 def _may_record(room: Room, scale: str, again: str) -> None:
-    """Recorded seeds run once per claim version, unless a reason is given and kept."""
-    path = room.record_path(scale)
-    if again or not path.exists():
-        return
-    old = {result.claim.id: result.claim.version for result in read_record(path).results}
+    """Recorded seeds run once per claim version, unless a reason is given and kept.
+
+    Every record counts, those put aside under their date as well: going back to an earlier version and
+    running it again is a second run of it. The present record is read even with a reason, so that one
+    which cannot be read is an error before the run and not after it.
+    """
+    current = room.record_path(scale)
+    if current.exists():
+        read_record(current)
     new = {claim.id: claim.version for claim in room.card.claims}
-    if old == new:
-        raise InputError(
-            f"{room.slug} has a {scale} record of these claim versions; seeds 0..n-1 run once a version. Raise "
-            "`version` in card.toml with its `version_reason`, or say why with --again"
-        )
+    for path in sorted(current.parent.glob(f"{scale}.*json")):
+        if not again and _claim_versions(path) == new:
+            raise InputError(
+                f"{room.slug} has a {scale} record of these claim versions ({path.name}); seeds 0..n-1 run "
+                "once a version. Raise `version` in card.toml with its `version_reason`, or say why with --again"
+            )
+
+
+def _claim_versions(path: Path) -> dict[str, int] | None:
+    """Claim → version in a record of any schema; None where an old one does not say."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {result["claim"]["id"]: result["claim"]["version"] for result in raw["results"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _keep(room: Room, record: Record, again: str) -> None:
+    """Put `record` in its place among the package's results; the one before it stays, under its date.
+
+    The old one is copied first and then replaced in one step, so that there is a record at every moment.
+    """
     path = room.record_path(record.scale)
     if again:
         record = record.model_copy(update={"details": {**record.details, "again": again}})
-    if path.exists():  # the old record stays, under the moment it was made
-        stamp = read_record(path).started.split("+")[0].replace(":", "")
-        path.rename(path.with_name(f"{record.scale}.{stamp}.json"))
+    if path.exists():
+        _put_aside(path)
     write_record(record, path)
+
+
+def _put_aside(path: Path) -> None:
+    """Copy a record to a name with the moment it was made; another one of that second keeps its own name."""
+    stamp = read_record(path).started.split("+")[0].replace(":", "")
+    text = path.read_text(encoding="utf-8")
+    aside, number = path.with_name(f"{path.stem}.{stamp}.json"), 1
+    while aside.exists() and aside.read_text(encoding="utf-8") != text:
+        number += 1
+        aside = path.with_name(f"{path.stem}.{stamp}-{number}.json")
+    write_atomically(aside, text)
 
 
 # --- text for people ---------------------------------------------------------------------------------

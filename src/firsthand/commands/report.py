@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from firsthand.claims.board import BoardEntry, SystemLine, write_board
 from firsthand.claims.model import Record
 from firsthand.claims.record import find_records, read_record
 from firsthand.claims.sources import source_hash
-from firsthand.commands.check import NOT_RUN
+from firsthand.commands.check import NOT_RUN, read_not_run
 from firsthand.errors import InputError
 
 __all__ = ["report_command"]
@@ -40,7 +39,7 @@ def report_command(
     for folder in runs or []:
         for path in find_records(folder):
             if path.name == NOT_RUN:
-                not_run.update(json.loads(path.read_text(encoding="utf-8")))
+                not_run.update(read_not_run(path))
                 continue
             record = read_record(path)
             if record.room not in rooms:

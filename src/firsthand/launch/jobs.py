@@ -15,13 +15,15 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from firsthand.errors import CheckError, FirsthandError, InputError, MissingDependencyError
 from firsthand.launch.cache import write_atomically
@@ -42,14 +44,19 @@ class Job:
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def fingerprint(self, version: str) -> str:
-        """What a kept result must match to be taken up again: the call, and the sources behind it."""
+        """What a kept result must match to be taken up again: the call, and what the caller calls its version
+        (sources, package versions)."""
         call = json.dumps([self.function, self.arguments, version], sort_keys=True)
         return hashlib.sha256(call.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A job's result and its cost. `resumed` says it was read from disk and not run now."""
+    """A job's result and its cost. `resumed` says it was read from disk and not run now.
+
+    `load_average` is the machine's, over a minute, when the `run_jobs` that ran the job began: before it
+    loaded the machine itself.
+    """
 
     key: str
     result: Any
@@ -57,6 +64,7 @@ class Finished:
     cpu_seconds: float
     peak_memory_mib: float
     process: int
+    load_average: float = 0.0
     resumed: bool = False
 
 
@@ -95,13 +103,14 @@ def run_jobs(
 
     Args:
         engine: "inline" (this process), "local" (a pool of `workers` spawned processes) or "ray".
+        workers: how many jobs are under way at once; "inline" has one at a time whatever this says.
         address: of a Ray cluster; None starts one on this machine with `workers` processors.
         keep: a folder in which every finished job is written as it ends (KEY.json).
         resume: take up what `keep` holds and still matches (`version` and the call), run the rest.
         on_finished: called in this process as each job ends.
 
     Raises:
-        InputError: an unknown engine, repeated keys.
+        InputError: an unknown engine, repeated keys, no Ray at `address`.
         CheckError: a job raised (chained), or its worker died three times.
     """
     if engine not in ENGINES:
@@ -112,8 +121,11 @@ def run_jobs(
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     done: dict[str, Finished] = {}
+    load = os.getloadavg()[0]
 
     def finish(finished: Finished) -> None:
+        if not finished.resumed:
+            finished = replace(finished, load_average=load)
         done[finished.key] = finished
         if keep is not None and not finished.resumed:
             job = by_key[finished.key]
@@ -138,14 +150,20 @@ def run_jobs(
 
 
 def _kept(job: Job, keep: Path, version: str) -> Finished | None:
+    """What `keep` holds of this job, or None: not there, made by another call, or not what we wrote."""
     path = keep / f"{job.key}.json"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None  # not there, or cut short by a power failure: run it again
-    if kept.pop("fingerprint", None) != job.fingerprint(version):
+    except (OSError, ValueError):  # not there, cut short by a power failure, not text: run it again
         return None
-    return Finished(**{**kept, "resumed": True})
+    if not isinstance(kept, dict) or kept.pop("fingerprint", None) != job.fingerprint(version):
+        return None
+    try:
+        finished = Finished(**{**kept, "resumed": True})
+    except TypeError:  # fields lack, or are none of ours
+        return None
+    costs = (finished.wall_seconds, finished.cpu_seconds, finished.peak_memory_mib, finished.load_average)
+    return finished if all(isinstance(cost, int | float) for cost in costs) else None
 
 
 def _failed(job: Job, error: BaseException) -> FirsthandError:
@@ -237,25 +255,19 @@ def _ray(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fin
         import ray
     except ImportError as error:
         raise MissingDependencyError("--engine ray needs Ray: pip install 'firsthand[ray]'") from error
-    variables = {**dict.fromkeys(VARIABLES, "1"), "TOKENIZERS_PARALLELISM": "false"}
-    if address is None:  # workers on this machine find what this interpreter finds
-        variables["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    environment = {"env_vars": variables}
     own = not ray.is_initialized()
     if own:
-        local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(
-            address=address,
-            runtime_env=environment,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **local,
-        )
+        _start_ray(ray, workers, address)
     try:
         # A worker that is killed takes no result with it: Ray starts the task again elsewhere.
         remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1, retry_exceptions=False)(execute)
-        pending = {remote.remote(job): job for job in jobs}
-        while pending:
+        waiting = list(reversed(jobs))
+        pending: dict[Any, Job] = {}
+        while waiting or pending:
+            # A cluster has more processors than were asked for: never more jobs there than workers.
+            while waiting and len(pending) < workers:
+                job = waiting.pop()
+                pending[remote.remote(job)] = job
             ended, _ = ray.wait(list(pending), num_returns=1)
             job = pending.pop(ended[0])
             try:
@@ -269,3 +281,47 @@ def _ray(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fin
     finally:
         if own:
             ray.shutdown()
+
+
+def _start_ray(ray: Any, workers: int, address: str | None) -> None:
+    """Join the cluster at `address`, or start one of `workers` processors on this machine."""
+    variables = {**dict.fromkeys(VARIABLES, "1"), "TOKENIZERS_PARALLELISM": "false"}
+    arguments: dict[str, Any]
+    if address is None:
+        # Workers on this machine find what this interpreter finds. "local" is said outright, or Ray would
+        # look into RAY_ADDRESS and refuse our number of processors.
+        variables["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        arguments = {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    else:
+        _reach(address, ray)
+        arguments = {"address": address}
+    try:
+        ray.init(
+            runtime_env={"env_vars": variables},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **arguments,
+        )
+    except (Exception, SystemExit) as error:  # whatever Ray raises, the user named the address
+        where = f"at the address {address!r}" if address else "on this machine"
+        raise InputError(f"cannot start on Ray {where}: {type(error).__name__}: {error}") from error
+
+
+def _reach(address: str, ray: Any) -> None:
+    """Raise `InputError` where nobody listens at HOST:PORT: Ray itself would wait for minutes and end us."""
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(f"the address of a Ray cluster is HOST:PORT, got {address!r}: {error}") from error
+    if host is None or port is None:  # "auto" and its like are Ray's to explain
+        return
+    # Ray takes a loopback address for this node's own.
+    own = [ray.util.get_node_ip_address()] if host in ("localhost", "127.0.0.1", "::1") else []
+    for candidate in [host, *own]:
+        try:
+            socket.create_connection((candidate, port), timeout=5.0).close()
+            return
+        except OSError as error:
+            last = error
+    raise InputError(f"no Ray cluster answers at the address {address!r}: {last}") from last

@@ -1,9 +1,10 @@
 """Ability of a model by a cloze test made from held-out text, for whoever has no benchmark at hand.
 
-An item is a context and four continuations of equal length: the true one and three from other places. A
-model answers with the continuation that it gives the highest probability; chance is a quarter. Items are
-cut by characters, so models of unlike tokenizer answer the same questions. Knows texts and losses, nothing
-of PreSelect.
+An item is a context and four continuations: the true one and three from other places. A model answers with
+the continuation that it gives the highest probability; chance is a quarter. All four have the same length
+in tokens of one tokenizer, since a continuation of many rare characters is improbable after any context;
+every model is then asked about the text, so models of unlike tokenizer answer the same questions. Knows
+texts and losses, nothing of PreSelect.
 """
 
 from __future__ import annotations
@@ -34,12 +35,19 @@ class ClozeItem:
 
 
 def cloze_items(
-    texts: Sequence[str], count: int, *, context: int = 100, continuation: int = 24, seed: int = 0
+    texts: Sequence[str],
+    count: int,
+    *,
+    tokenizer: Any,
+    context: int = 30,
+    continuation: int = 6,
+    seed: int = 0,
 ) -> tuple[ClozeItem, ...]:
-    """Cut `count` items out of `texts`; `context` and `continuation` are lengths in characters.
+    """Cut `count` items out of `texts`.
 
-    Every cut lies before a space, contexts do not overlap, and of each text at most one item starts in
-    any `context` characters.
+    Args:
+        tokenizer: a Hugging Face tokenizer that lengths are counted by; it need not be any model's own.
+        context, continuation: lengths in its tokens. Contexts do not overlap.
 
     Raises:
         InputError: the texts are too short, or too much alike, for so many items.
@@ -47,13 +55,13 @@ def cloze_items(
     rng = np.random.default_rng(seed)
     spans: list[tuple[str, str]] = []
     for text in texts:
-        start = 0
-        while (cut := text.find(" ", start + context)) >= 0 and cut + continuation <= len(text):
-            spans.append((text[start:cut], text[cut : cut + continuation]))
-            start = cut
+        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        for start in range(0, len(ids) - context - continuation + 1, context):
+            cut, end = start + context, start + context + continuation
+            spans.append((tokenizer.decode(ids[start:cut]), tokenizer.decode(ids[cut:end])))
     if len(spans) < max(count, CHOICES):
         raise InputError(
-            f"{len(texts)} texts give {len(spans)} cloze items of {context} + {continuation} characters; "
+            f"{len(texts)} texts give {len(spans)} cloze items of {context} + {continuation} tokens; "
             f"{count} were asked for: give more or longer texts"
         )
     items = []
