@@ -212,13 +212,21 @@ def smoke_repeats_within_budget(room: Room) -> Record:
 
 
 def nulls_do_not_hold(room: Room, seeds: int = 5) -> None:
-    """At smoke size: with the control in both arms nothing holds; with the arms swapped what held does not."""
+    """At smoke size: with the control in both arms nothing holds; with the arms swapped what held does not.
+
+    Chance alone makes one null claim in forty hold, and a fixed seed makes that one hold for ever. A claim
+    that holds is therefore measured once more on other seeds: a fault holds again, chance does not.
+    """
     subject = _subject(room)
-    null = run_check(subject, "smoke", seeds=range(2000, 2000 + seeds), engine="inline", null=True)
-    for result in judge(subject.claims, null.observations, statistics=_statistics(room)):
-        _promise(
-            result.verdict != "holds", f"{room.slug}/{result.claim.id} holds with the control in both arms"
-        )
+    held: set[str] = set()
+    for first in (2000, 3000):
+        null = run_check(subject, "smoke", seeds=range(first, first + seeds), engine="inline", null=True)
+        results = judge(subject.claims, null.observations, statistics=_statistics(room))
+        now = {result.claim.id for result in results if result.verdict == "holds"}
+        held = now if first == 2000 else held & now
+        if not held:
+            break
+    _promise(not held, f"{room.slug}: {', '.join(sorted(held))} holds with the control in both arms")
     path = room.record_path("laptop")
     record = Record.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else null
     for before, after in zip(
