@@ -36,7 +36,6 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/run.py
 
 docs: $(VENV)/ready
-	$(BIN)/python docs/build.py
 	$(BIN)/mkdocs build --strict --quiet
 
 # The README's table of systems and picture come from cards, records and the board.
