@@ -41,12 +41,9 @@ def main() -> None:
     tokenizer = train_tokenizer(rest, 1024)
     items = cloze_items(held_out, arguments.items, tokenizer=tokenizer)
     lines = [f'inputs = ["{arguments.corpus}"]', f'output = "{arguments.output / "selected"}"']
-    lines += [
-        f"block = {CONTEXT}",
-        f"stride = {CONTEXT // 2}",
-        f"seed-docs = {len(texts) // 2}",
-        "min-per-class = 10",
-    ]
+    # Seed texts of 600 characters fit the small models' context, and a large model reads few of them.
+    lines += [f"block = {CONTEXT}", f"stride = {CONTEXT // 2}", "max-chars = 600"]
+    lines += [f"seed-docs = {max(50, len(texts) // 2)}", "min-per-class = 10"]
     names = []
     # Parts of unlike size, none inside another.
     for number, (start, stop) in enumerate(((0.0, 0.1), (0.1, 0.35), (0.35, 1.0))):
