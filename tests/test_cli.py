@@ -251,9 +251,8 @@ def room(tmp_path):
 @pytest.fixture
 def record(room):
     from firsthand.claims.run import run_check
-    from firsthand.commands.check import subject_of
 
-    return run_check(subject_of(room), engine="inline")
+    return run_check(room.subject(), engine="inline")
 
 
 def test_the_old_record_is_there_until_the_new_one_is(room, record, monkeypatch):

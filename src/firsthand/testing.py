@@ -26,7 +26,7 @@ from typing import Any
 
 from firsthand.catalogue.rooms import Room
 from firsthand.claims.model import Record
-from firsthand.claims.run import Subject, run_check
+from firsthand.claims.run import run_check
 from firsthand.claims.sources import source_files
 from firsthand.claims.verdict import judge
 from firsthand.errors import FirsthandError
@@ -46,11 +46,6 @@ FORBIDDEN = {
     ("logging", "basicConfig"),
     ("torch", "set_default_dtype"),
 }
-
-
-def _subject(room: Room) -> Subject:
-    card = room.card
-    return Subject(room.slug, card.title, card.domain, card.claims, f"{room.package}.check", room.folder)
 
 
 def _promise(condition: bool, message: str) -> None:
@@ -193,8 +188,8 @@ def command_helps(room: Room) -> None:
 
 def smoke_repeats_within_budget(room: Room) -> Record:
     """Smoke stays within its CPU budget and gives the same seeded observations in another process."""
-    first = run_check(_subject(room), "smoke", engine="inline")
-    second = run_check(_subject(room), "smoke", engine="local")
+    first = run_check(room.subject(), "smoke", engine="inline")
+    second = run_check(room.subject(), "smoke", engine="local")
     _promise(
         second.cpu_seconds <= SMOKE_CPU_SECONDS * 2,  # imports of a fresh process come on top
         f"{room.slug}: smoke took {second.cpu_seconds:.1f} CPU-s",
@@ -217,7 +212,7 @@ def nulls_do_not_hold(room: Room, seeds: int = 5) -> None:
     Chance alone makes one null claim in forty hold, and a fixed seed makes that one hold for ever. A claim
     that holds is therefore measured once more on other seeds: a fault holds again, chance does not.
     """
-    subject = _subject(room)
+    subject = room.subject()
     held: set[str] = set()
     for first in (2000, 3000):
         null = run_check(subject, "smoke", seeds=range(first, first + seeds), engine="inline", null=True)

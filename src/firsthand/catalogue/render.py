@@ -16,7 +16,6 @@ from firsthand.catalogue.digest import Digest, match_rooms
 from firsthand.catalogue.rooms import DOMAINS, Room, all_rooms
 from firsthand.claims.model import ClaimResult, ClauseResult, Record
 from firsthand.claims.record import read_record
-from firsthand.claims.sources import source_hash
 from firsthand.errors import InputError, NotFoundError
 
 __all__ = [
@@ -143,7 +142,7 @@ def latest_verdicts(room: Room) -> list[dict[str, Any]]:
         record = room_record(room, scale)
         if record is None or record.exploratory:
             continue
-        stale = _stale(room, record)
+        stale = room.is_stale(record)
         for result in record.results:
             judged.add(result.claim.id)
             rows.append(
@@ -210,14 +209,9 @@ def _primary_verdict(room: Room) -> str:
             # Evidence that is not real is named wherever its verdict is shown; so is an outdated source.
             words = [_verdict_word(result)]
             words += [result.claim.evidence] if result.claim.evidence != "real" else []
-            words += ["stale"] if _stale(room, record) else []
+            words += ["stale"] if room.is_stale(record) else []
             return ", ".join(words) + (f" {interval}" if interval else "")
     return ""
-
-
-def _stale(room: Room, record: Record) -> bool:
-    """Whether check, engines or claims have changed since the record was made."""
-    return source_hash(f"{room.package}.check", room.card.claims) != record.source_hash
 
 
 def _verdict_word(result: ClaimResult) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # at run time pydantic is loaded only once a card is read
     from importlib.metadata import EntryPoint
 
     from firsthand.catalogue.card import Card
+    from firsthand.claims.model import Record
+    from firsthand.claims.run import Subject
 
 __all__ = ["DOMAINS", "ENTRY_POINT_GROUP", "Room", "all_rooms", "find_room", "room_slugs"]
 
@@ -95,6 +97,23 @@ class Room:
     def record_path(self, scale: str) -> Path:
         """The record of one scale; it need not exist."""
         return self.results_folder / f"{scale}.json"
+
+    def subject(self) -> Subject:
+        """The room as the runner of checks sees it; raises `InputError` for a room without a check."""
+        from firsthand.claims.run import Subject
+
+        if not self.has_check:
+            raise InputError(
+                f"{self.slug} is planned: it has no check yet (`firsthand list` shows which rooms are ready)"
+            )
+        card = self.card
+        return Subject(card.slug, card.title, card.domain, card.claims, f"{self.package}.check", self.folder)
+
+    def is_stale(self, record: Record) -> bool:
+        """Whether the room's check, method or engines have changed since `record` was made."""
+        from firsthand.claims.sources import source_hash
+
+        return source_hash(f"{self.package}.check", self.card.claims) != record.source_hash
 
     def module(self, name: str = "") -> ModuleType:
         """Import the room's module `name` ("check", "command"), or the room itself if no name is given.

@@ -12,25 +12,19 @@ import typer
 from firsthand.catalogue.rooms import Room, all_rooms, find_room
 from firsthand.claims.model import ClaimResult, ClauseResult, Record
 from firsthand.claims.record import read_record, write_record
-from firsthand.claims.run import Subject, dry_run, require_engine, run_check, seeds_of
+from firsthand.claims.run import dry_run, require_engine, run_check, seeds_of
 from firsthand.commands import progress
 from firsthand.errors import InputError, MissingDependencyError
 from firsthand.launch.cache import write_atomically
 from firsthand.launch.jobs import Finished
 
-__all__ = ["NOT_RUN", "check_command", "read_not_run", "subject_of"]
+__all__ = [
+    "NOT_RUN",
+    "check_command",
+    "read_not_run",
+]
 
 NOT_RUN = "not-run.json"  # beside the records: room → what it needs, for the board
-
-
-def subject_of(room: Room) -> Subject:
-    """A room as the runner sees it; raises `InputError` for a room without a check."""
-    if not room.has_check:
-        raise InputError(
-            f"{room.slug} is planned: it has no check yet (`firsthand list` shows which rooms are ready)"
-        )
-    card = room.card
-    return Subject(room.slug, card.title, card.domain, card.claims, f"{room.package}.check", room.folder)
 
 
 def check_command(
@@ -74,7 +68,7 @@ def check_command(
     if record and (scale not in ("laptop", "gpu", "paper") or chosen is not None or null):
         raise InputError("--record keeps runs of laptop, gpu or paper scale with the check's own seeds")
     if dry:
-        plans = [dry_run(subject_of(room), scale) for room in rooms]
+        plans = [dry_run(room.subject(), scale) for room in rooms]
         typer.echo(
             json.dumps(plans, indent=1) if as_json else "\n\n".join(_plan_text(plan) for plan in plans)
         )
@@ -85,7 +79,7 @@ def check_command(
             _may_record(room, scale, again)
     for room in rooms:
         with contextlib.suppress(ImportError):  # said below, with the other rooms that miss something
-            require_engine(subject_of(room), engine)
+            require_engine(room.subject(), engine)
     read_not_run(out / NOT_RUN)
     records: list[Record] = []
     missing: dict[str, str] = {}
@@ -157,7 +151,7 @@ def _run(
     resume: bool,
     null: bool,
 ) -> Record:
-    subject = subject_of(room)
+    subject = room.subject()
     total = len(chosen) if chosen is not None else seeds_of(subject, scale)
     with progress.bar(total, f"{room.slug} {scale}") as advance:
 

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from firsthand.catalogue.rooms import Room, all_rooms
+from firsthand.catalogue.rooms import all_rooms
 from firsthand.claims.board import BoardEntry, SystemLine, write_board
 from firsthand.claims.model import Record
 from firsthand.claims.record import find_records, read_record
-from firsthand.claims.sources import source_hash
 from firsthand.commands.check import NOT_RUN, read_not_run
 from firsthand.errors import InputError
 
@@ -47,7 +46,7 @@ def report_command(
             if not record.exploratory:
                 found[record.room, record.scale] = record
     entries = [
-        BoardEntry(record, stale=_stale(rooms[slug], record), fresh=(slug, scale) not in recorded)
+        BoardEntry(record, stale=rooms[slug].is_stale(record), fresh=(slug, scale) not in recorded)
         for (slug, scale), record in sorted(found.items())
     ]
     lines = [
@@ -59,7 +58,3 @@ def report_command(
     ]  # fmt: skip
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     typer.echo(str(write_board(entries, lines, out, generated=today, not_run=not_run)))
-
-
-def _stale(room: Room, record: Record) -> bool:
-    return room.has_check and source_hash(f"{room.package}.check", room.card.claims) != record.source_hash
