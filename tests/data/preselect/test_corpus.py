@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from firsthand.data import documents as documents_module
+from firsthand.data.documents import find_inputs, read_documents
 from firsthand.data.preselect import (
     HashedLinearScorer,
-    find_inputs,
-    read_documents,
     score_corpus,
     select_corpus,
     threshold_for,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from firsthand.data.documents import Document
 from firsthand.data.preselect import (
-    Document,
     EmptyClassError,
     HashedLinearScorer,
     PreSelect,
