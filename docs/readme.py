@@ -55,7 +55,7 @@ def picture() -> str:
                 "--disable-component-update",
             ],
         )
-        page = chromium.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
+        page = chromium.new_page(viewport={"width": 1440, "height": 1320}, color_scheme="light")
         page.goto(board.as_uri())
         page.screenshot(path=str(CHECKOUT / "docs" / "board.png"))
         chromium.close()

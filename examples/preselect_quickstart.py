@@ -19,6 +19,6 @@ knows = np.array([document.kind == "docstrings" for document in pool])
 gains = np.outer(knows, [0.0, 0.3, 0.6, 0.9])
 losses = rng.normal(3.0, 0.1, (1_000, 4)) - gains  # made up; firsthand.lm.document_losses measures yours
 
-method = PreSelect(positives="quantile", bucket=20_000).fit([d.text for d in pool], losses, ability)
+method = PreSelect(positives="quantile", bucket=20_000, epoch=25).fit([d.text for d in pool], losses, ability)
 kept = method.select([d.text for d in pool], fraction=0.1, measure="chars").indices
 print(f"{knows[kept].mean():.0%} of the selected tenth are docstrings, {knows.mean():.0%} of the pool")

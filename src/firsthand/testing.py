@@ -187,16 +187,19 @@ def command_helps(room: Room) -> None:
 
 
 def smoke_repeats_within_budget(room: Room) -> Record:
-    """Smoke stays within its CPU budget and gives the same seeded observations in another process."""
-    first = run_check(room.subject(), "smoke", engine="inline")
-    second = run_check(room.subject(), "smoke", engine="local")
+    """Smoke stays within its CPU budget and gives the same seeded observations in another process.
+
+    The budget counts once models and libraries are loaded, so one seed is run before it is measured. A
+    tracer such as coverage's slows Python down about twice; under one, twice the budget is allowed.
+    """
+    subject = room.subject()
+    run_check(subject, "smoke", seeds=[0], engine="inline")
+    first = run_check(subject, "smoke", engine="inline")
+    second = run_check(subject, "smoke", engine="local")
+    budget = SMOKE_CPU_SECONDS * (2 if sys.gettrace() else 1)
     _promise(
-        second.cpu_seconds <= SMOKE_CPU_SECONDS * 2,  # imports of a fresh process come on top
-        f"{room.slug}: smoke took {second.cpu_seconds:.1f} CPU-s",
-    )
-    _promise(
-        first.cpu_seconds <= SMOKE_CPU_SECONDS * 1.25,  # a loaded machine counts some of others' cache misses
-        f"{room.slug}: smoke took {first.cpu_seconds:.1f} CPU-s, the budget is {SMOKE_CPU_SECONDS:.0f}",
+        first.cpu_seconds <= budget,
+        f"{room.slug}: smoke took {first.cpu_seconds:.1f} CPU-s, the budget is {budget:.0f}",
     )
     same = [
         a == b for a, b in zip(first.observations, second.observations, strict=True) if a.repeat != "timed"

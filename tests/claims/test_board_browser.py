@@ -174,7 +174,7 @@ def test_the_domain_filter(watch: Any, site: Path) -> None:
     assert shown.count() == 4
     assert page.get_by_role("status").inner_text() == "4 rows"
     page.get_by_label("Domain").select_option("")
-    assert shown.count() == 18
+    assert shown.count() == 19
 
 
 def test_the_theme_is_remembered_from_page_to_page(watch: Any, site: Path) -> None:
@@ -200,7 +200,7 @@ def test_without_script_everything_is_there_and_no_dead_button(browser: Any, sit
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((site / "index.html").as_uri())
-    assert page.locator(".board tbody tr").count() == 18
+    assert page.locator(".board tbody tr").count() == 19
     assert not page.locator(".theme").is_visible()
     assert not page.locator("[data-tools]").is_visible()
     context.close()
