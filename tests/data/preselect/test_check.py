@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from firsthand.catalogue.rooms import find_room
+from firsthand.claims.run import run_check
 from firsthand.claims.verdict import judge
 from firsthand.data.preselect import check
 from firsthand.errors import InputError
@@ -123,6 +124,14 @@ def test_null_puts_the_control_in_both_arms(measurement):
             assert observation.value == controls[observation.clause, observation.arm]
     treated = {o.clause: o.value for o in null.observations if o.arm == "preselect"}
     assert all(treated[clause] != value for (clause, _), value in controls.items())
+
+
+def test_ray_gives_the_same_observations(measurement):
+    """The way up of the check: one seed on a Ray worker, bit for bit what this process measured."""
+    pytest.importorskip("ray")
+    record = run_check(find_room("preselect").subject(), "smoke", seeds=[5], engine="ray", jobs=1)
+    assert record.engine == "ray"
+    assert record.observations == measurement.observations
 
 
 def test_a_ladder_that_learnt_nothing_closes_the_gate():
