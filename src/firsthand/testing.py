@@ -26,6 +26,7 @@ from typing import Any
 
 from firsthand.catalogue.rooms import Room
 from firsthand.claims.model import Record
+from firsthand.claims.record import read_record
 from firsthand.claims.run import run_check
 from firsthand.claims.sources import source_files
 from firsthand.claims.verdict import judge
@@ -226,7 +227,7 @@ def nulls_do_not_hold(room: Room, seeds: int = 5) -> None:
             break
     _promise(not held, f"{room.slug}: {', '.join(sorted(held))} holds with the control in both arms")
     path = room.record_path("laptop")
-    record = Record.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else null
+    record = read_record(path) if path.is_file() else null
     for before, after in zip(
         record.results, judge(subject.claims, _swapped(record), statistics=_statistics(room)), strict=True
     ):

@@ -7,7 +7,6 @@ lets a finished one be kept on disk and taken up again. A job does not know wher
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import json
@@ -27,7 +26,7 @@ from urllib.parse import urlsplit
 
 from firsthand.errors import CheckError, FirsthandError, InputError, MissingDependencyError
 from firsthand.launch.cache import write_atomically
-from firsthand.launch.threads import VARIABLES, single_thread
+from firsthand.launch.threads import ONE_THREAD, one_thread_environment, single_thread
 
 __all__ = ["ENGINES", "Finished", "Job", "run_jobs"]
 
@@ -194,21 +193,6 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-@contextlib.contextmanager
-def _worker_environment() -> Iterator[None]:
-    """Spawned children inherit one thread, so that BLAS starts that way."""
-    before = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update(dict.fromkeys(VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _pool(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Finished]:
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
     from concurrent.futures.process import BrokenProcessPool
@@ -216,7 +200,7 @@ def _pool(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fi
 
     left = {job.key: job for job in jobs}
     for _ in range(ATTEMPTS):
-        with _worker_environment():
+        with one_thread_environment():  # spawned children inherit it
             pool = ProcessPoolExecutor(
                 max_workers=min(workers, len(left)),
                 mp_context=get_context("spawn"),
@@ -285,7 +269,7 @@ def _ray(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fin
 
 def _start_ray(ray: Any, workers: int, address: str | None) -> None:
     """Join the cluster at `address`, or start one of `workers` processors on this machine."""
-    variables = {**dict.fromkeys(VARIABLES, "1"), "TOKENIZERS_PARALLELISM": "false"}
+    variables = dict(ONE_THREAD)
     arguments: dict[str, Any]
     if address is None:
         # Workers on this machine find what this interpreter finds. "local" is said outright, or Ray would

@@ -11,9 +11,31 @@ import os
 import sys
 from collections.abc import Iterator
 
-__all__ = ["single_thread"]
+__all__ = ["ONE_THREAD", "one_thread_environment", "single_thread"]
 
-VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# What makes a process that starts with it run on one thread. Tokenizers use every core otherwise, and warn
+# about forks.
+ONE_THREAD = {
+    **dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+    ),
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@contextlib.contextmanager
+def one_thread_environment() -> Iterator[None]:
+    """Set `ONE_THREAD` in this process's environment for the block, so that its children inherit it."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager
@@ -21,24 +43,14 @@ def single_thread() -> Iterator[None]:
     """Run the block on one thread: BLAS and OpenMP already loaded, torch, and what is loaded inside."""
     from threadpoolctl import threadpool_limits
 
-    before = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update(dict.fromkeys(VARIABLES, "1"))
-    # Tokenizers warn about forks and use every core otherwise.
-    parallel = os.environ.get("TOKENIZERS_PARALLELISM")
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch is not None else None
     if torch is not None:
         torch.set_num_threads(1)
     try:
-        with threadpool_limits(limits=1):
+        with one_thread_environment(), threadpool_limits(limits=1):
             yield
     finally:
-        for name, value in {**before, "TOKENIZERS_PARALLELISM": parallel}.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         loaded = sys.modules.get("torch")
         if loaded is not None:
-            loaded.set_num_threads(threads or int(before["OMP_NUM_THREADS"] or os.cpu_count() or 1))
+            loaded.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
