@@ -36,7 +36,7 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/run.py
 
 docs: $(VENV)/ready
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The README's table of systems and picture come from cards, records and the board.
 readme: $(VENV)/ready

@@ -51,13 +51,6 @@ PEERS = {
             "perplexity_correlations",
             ("preselect",),
         ),
-        # `[all]` brings dill, fsspec, huggingface-hub, multiprocess and tqdm; its fastText is the same library.
-        Peer(
-            "datatrove",
-            ("datatrove==0.10.1", "fasteners==0.20", "humanize==4.17.0", "loguru==0.7.3"),
-            "datatrove",
-            ("preselect",),
-        ),
     )
 }
 

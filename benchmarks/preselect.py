@@ -1,24 +1,22 @@
 """PreSelect against the obvious loops, the bare fastText library and perplexity-correlations.
 
 Four questions: how much faster is predictive strength than the double loop that its formula suggests; what
-does our scorer cost over fastText's own prediction; does selection stay in constant memory; and what does the
-nearest peer's package compute on the same losses, and how fast.
+does our scorer cost over fastText's own prediction; how fast is the way from files to files, up to a million
+documents, and does its memory stay flat (`corpus_runs`); and what does the nearest peer's package compute on
+the same losses, and how fast.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
-from benchmarks import peers
-from benchmarks.measure import Row, alternate, at_least, at_most, missing_row, row, timed_row
+from benchmarks import corpus_runs, peers
+from benchmarks.measure import Row, alternate, at_least, missing_row, timed_row
+from benchmarks.texts import generated_texts
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -34,7 +32,7 @@ LACKS = (
 
 
 def run(quick: bool = False) -> dict[str, Any]:
-    rows = [*strength_rows(quick), *scorer_rows(quick), *memory_rows(quick)]
+    rows = [*strength_rows(quick), *scorer_rows(quick), *corpus_runs.rows(quick)]
     beside, details = correlation_rows(quick)
     return {"rows": rows + beside, "details": details}
 
@@ -119,27 +117,6 @@ def strength_rows(quick: bool = False) -> list[Row]:
 # --- the scorer and the bare library ---------------------------------------------------------------------
 
 
-@cache
-def _vocabulary() -> list[str]:
-    rng = np.random.default_rng(1007)
-    letters = rng.integers(ord("a"), ord("z") + 1, size=(5_000, 10)).astype(np.uint8)
-    lengths = rng.integers(2, 11, size=5_000)
-    return [bytes(row[:n]).decode() for row, n in zip(letters, lengths, strict=True)]
-
-
-def generated_texts(count: int, seed: int, words: int = 60) -> list[str]:
-    """Texts of a Zipf-like vocabulary in lines of some words, as extracted web text has them."""
-    vocabulary = _vocabulary()
-    weight = 1 / np.arange(10, 10 + len(vocabulary))
-    rng = np.random.default_rng(seed)
-    drawn = rng.choice(len(vocabulary), size=(count, words), p=weight / weight.sum())
-    breaks = set(range(12, words, 13))
-    return [
-        "".join(vocabulary[w] + ("\n" if at in breaks else " ") for at, w in enumerate(line)).strip()
-        for line in drawn.tolist()
-    ]
-
-
 def _two_classes(quick: bool) -> tuple[list[str], NDArray[np.int_], str]:
     if quick:
         texts = generated_texts(200, seed=1001)
@@ -218,15 +195,14 @@ def _datatrove_row(
     """The step that the official pipeline scores with, on the same model."""
     label = "datatrove's FastTextClassifierFilter"
     try:
-        peers.import_peer("datatrove")
         from datatrove.data import Document
         from datatrove.pipeline.filters import FastTextClassifierFilter
-    except (peers.PeerNotBuiltError, ImportError) as error:
-        return missing_row(what, label, str(error))
+    except ImportError as error:
+        return missing_row(what, label, f"{error}: pip install 'firsthand[data]'")
 
     # It asks for a distribution called fasttext-numpy2-wheel: the library we have, under another name.
     # The model is handed over loaded, as it would first be copied to a cache that outlives the run.
-    FastTextClassifierFilter._requires_dependencies = ["fasteners"]
+    FastTextClassifierFilter._requires_dependencies = []
     step = FastTextClassifierFilter("", keep_labels=("1", 0.5), newline_replacement=" ")
     step._model = model
 
@@ -246,101 +222,6 @@ def _datatrove_row(
         "by default by nothing) and normalises nothing else. It also decides what is kept; ours does so later.",
         equal_scores=same,
     )  # fmt: skip
-
-
-# --- memory of a selection -------------------------------------------------------------------------------
-
-
-def memory_rows(quick: bool = False) -> list[Row]:
-    """Peak resident memory of scoring and selecting, each size in a fresh process."""
-    from firsthand.data.preselect import HashedLinearScorer, make_scorer
-
-    sizes = (500, 2_000) if quick else (10_000, 30_000, 100_000)
-    teaching = generated_texts(200, seed=1002)
-    try:
-        # A small model: a large one would hide growth behind its own weight.
-        scorer = make_scorer("fasttext", bucket=20_000).fit(teaching, np.arange(200) % 2)
-    except ImportError:
-        scorer = HashedLinearScorer(features=1 << 14).fit(teaching, np.arange(200) % 2)
-    measured: dict[int, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        scorer.save(folder / "scorer")
-        for size in sizes:
-            corpus = folder / f"{size}.jsonl"
-            _write_corpus(corpus, size)
-            answer = subprocess.run(
-                [sys.executable, "-m", "benchmarks.preselect", str(folder / "scorer"), str(corpus)],
-                cwd=peers.ROOT, check=True, stdout=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            measured[size] = json.loads(answer.stdout)
-            corpus.unlink()
-    small, large = measured[sizes[0]], measured[sizes[-1]]
-    kept = all(found["kept_docs"] == found["expected_docs"] for found in measured.values())
-
-    def side(size: int) -> dict[str, Any]:
-        peak, loaded = measured[size]["peak_mib"], measured[size]["loaded_mib"]
-        return {
-            "label": f"{size:,} documents",
-            "text": f"{peak:.0f} MiB, {peak - loaded:.0f} of them by the run",
-        }
-
-    return [
-        row(
-            "peak memory of score_corpus + select_corpus", side(sizes[-1]), side(sizes[0]),
-            large["peak_mib"] / small["peak_mib"],
-            target=at_most(1.2), equal=kept,
-            note="Both columns are ours, at two sizes of corpus (one JSONL file), each in a fresh process; "
-            "the ratio is large / small of peak resident memory. Equal: as many documents lie in the output "
-            "as the threshold keeps.",
-            by_size=[{"documents": size, **found} for size, found in measured.items()],
-        )
-    ]  # fmt: skip
-
-
-def _write_corpus(path: Path, documents: int) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        for start in range(0, documents, 5_000):
-            count = min(5_000, documents - start)
-            for at, text in enumerate(generated_texts(count, seed=2_000 + start), start):
-                stream.write(json.dumps({"id": f"document-{at}", "text": text}) + "\n")
-
-
-def _memory_mib(field: str) -> float:
-    """VmRSS or VmHWM of this process.
-
-    Not `ru_maxrss`: a child starts with its parent's peak in that one, the parent's memory at the spawn.
-    """
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"this system does not tell {field}")
-
-
-def _select_in_this_process(scorer: Path, corpus: Path) -> dict[str, float]:
-    import pyarrow.parquet  # noqa: F401, loaded before the baseline is taken
-
-    from firsthand.data.documents import find_inputs
-    from firsthand.data.preselect import load_scorer, score_corpus, select_corpus
-    from firsthand.launch.threads import single_thread
-
-    with single_thread(), tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        loaded = load_scorer(scorer)
-        loaded.predict_proba(["one text"])
-        files = find_inputs([corpus])
-        before = _memory_mib("VmRSS")
-        score_corpus(loaded, files, folder / "scores")
-        manifest = select_corpus(files, folder / "scores", folder / "kept", fraction=0.1)
-        peak = _memory_mib("VmHWM")
-        with (folder / "kept" / corpus.name).open("rb") as stream:
-            written = sum(1 for _ in stream)
-    return {
-        "loaded_mib": round(before, 1),
-        "peak_mib": round(peak, 1),
-        "kept_docs": written,
-        "expected_docs": manifest["threshold"]["kept_docs"],
-    }
 
 
 # --- perplexity-correlations on the same losses ----------------------------------------------------------
@@ -463,7 +344,3 @@ def _area_under_roc(score: Floats, positive: NDArray[np.bool_]) -> float:
     ranks, n = rankdata(score), int(positive.sum())
     area = (ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n))
     return round(float(area), 4)
-
-
-if __name__ == "__main__":
-    print(json.dumps(_select_in_this_process(Path(sys.argv[1]), Path(sys.argv[2]))))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from firsthand.data.documents import Layout, find_inputs, read_documents
+from firsthand.corpora.files import Layout, find_inputs, read_documents
 from firsthand.data.preselect import cloze_items, cloze_log_probabilities, cloze_probability
 from firsthand.lm import load, packed, tiny_llama, train, train_tokenizer
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import measure, peers, preselect, run
+from benchmarks import corpus_runs, measure, peers, preselect, run
 
 from firsthand.data.preselect import predictive_strength
 
@@ -56,21 +57,37 @@ def test_scorer_gives_the_library_s_numbers(no_peers) -> None:
         assert "no wheel" in of_datatrove["note"]
         return
     assert [row["equal"] for row in rows] == [True, True, True]
-    assert "peers.py build datatrove" in of_datatrove["note"]
+    assert of_datatrove["equal_scores"] > 150  # of 200: line breaks alone are normalised there
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
-def test_memory_row(monkeypatch) -> None:
+@pytest.mark.skipif(
+    importlib.util.find_spec("fasttext") is None, reason="fastText has no wheel for this Python"
+)
+def test_runs_from_files_to_files(no_peers, monkeypatch) -> None:
     def here(command, **options):  # a fresh process costs seconds and measures the same
-        found = preselect._select_in_this_process(*map(Path, command[-2:]))
+        if command[0] == "rm":
+            shutil.rmtree(command[-1])
+            return subprocess.CompletedProcess(command, 0)
+        what, scorer, corpus, out, *more = command[3:]
+        places = Path(scorer), Path(corpus), Path(out)
+        if what == "datatrove":
+            found = corpus_runs.datatrove(*places, float(*more))
+        else:
+            found = corpus_runs.ours(*places, engine="inline" if what == "ours" else "local")
         return subprocess.CompletedProcess(command, 0, stdout=json.dumps(found))
 
-    monkeypatch.setattr(preselect.subprocess, "run", here)
-    (row,) = preselect.memory_rows(quick=True)
-    assert row["equal"] is True
-    for found in row["by_size"]:
+    monkeypatch.setattr(corpus_runs.subprocess, "run", here)
+    growth, score, select, both, beside, beside_all, pool, ray = corpus_runs.rows(quick=True)
+    assert growth["equal"] is True
+    for found in growth["by_size"]:
         assert found["peak_mib"] > found["loaded_mib"] > 10
         assert 0 < found["kept_docs"] < found["documents"]
+    assert score["documents_per_second"]["2000"] > both["documents_per_second"]["2000"] > 0
+    assert select["ratio"] > 0
+    assert beside["ratio"] > beside_all["ratio"] > 0
+    assert pool["equal"] is True
+    assert ray["equal"] is True
 
 
 def test_simulated_losses_follow_quality_where_they_say_so() -> None:

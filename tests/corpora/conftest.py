@@ -10,3 +10,14 @@ def own_cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("FIRSTHAND_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def memory():
+    """The URL of an empty folder in fsspec's memory, a stand-in for an object store."""
+    import fsspec
+
+    store = fsspec.filesystem("memory").store
+    store.clear()
+    yield "memory://bucket"
+    store.clear()

@@ -7,8 +7,9 @@ A check is a module with
 
 and, where it needs them, `TIMED = True` (it times things: one seed at a time, on this machine, under its
 lock), `STATISTICS = {name: function}`, `DEVICE = ("cuda", "bfloat16")` or the same by scale
-(`{"gpu": ("cuda", "bfloat16")}`), and `DRY_RUN = {"paper": function}` (builds everything without running
-it and returns what it would cost).
+(`{"gpu": ("cuda", "bfloat16")}`), and `DRY_RUN = {"paper": "package.module:function"}` (the function takes
+nothing, builds everything without running it and returns what it would cost; a scale may have such an
+account and no seeds).
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from firsthand.claims.model import SCALES, Claim, Environment, Gate, Measurement
 from firsthand.claims.record import describe_environment, git_commit, without_places, write_record
 from firsthand.claims.sources import source_hash
 from firsthand.claims.verdict import judge
-from firsthand.errors import CheckError, InputError
+from firsthand.errors import CheckError, InputError, MissingDependencyError
 from firsthand.launch import Finished, Job, machine_lock, run_jobs
+from firsthand.launch.jobs import ENGINES
 
-__all__ = ["Subject", "dry_run", "measure_seed", "require_engine", "run_check", "seeds_of"]
+__all__ = ["Subject", "dry_run", "measure_seed", "require_device", "require_engine", "run_check", "seeds_of"]
 
 BUSY = 0.75  # load average per core above which a machine is too busy to time anything
 
@@ -58,7 +60,13 @@ def seeds_of(subject: Subject, scale: str) -> int:
     """How many seeds the check takes at `scale`; raises `InputError` where it has no such scale."""
     if scale not in SCALES:
         raise InputError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
-    seeds: Mapping[str, int] = subject.module().SEEDS
+    module = subject.module()
+    seeds: Mapping[str, int] = module.SEEDS
+    if scale not in seeds and scale in getattr(module, "DRY_RUN", {}):
+        raise InputError(
+            f"the {scale} scale of {subject.slug} can be counted and not run: add --dry-run for what it takes and "
+            f"the commands that do it; scales that run are {', '.join(seeds)}"
+        )
     if scale not in seeds:
         raise InputError(f"the check of {subject.slug} has no {scale} scale; it has {', '.join(seeds)}")
     return seeds[scale]
@@ -70,6 +78,28 @@ def require_engine(subject: Subject, engine: str) -> None:
         raise InputError(
             f"the check of {subject.slug} times things: its seeds run one by one on this machine, under its "
             "lock, and not on Ray; use --engine local"
+        )
+
+
+def require_device(subject: Subject, scale: str) -> None:
+    """Raise `InputError` where the check computes on CUDA at `scale` and torch finds none here.
+
+    Raises `MissingDependencyError` where there is no torch to ask.
+    """
+    device, _ = _device(subject.module(), scale)
+    if not device.startswith("cuda"):
+        return
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the {scale} scale of {subject.slug} computes on {device} with torch, which is not installed; "
+            "run: pip install 'firsthand[lm]'"
+        ) from error
+    if not torch.cuda.is_available():
+        raise InputError(
+            f"the {scale} scale of {subject.slug} computes on {device}, and torch finds no CUDA device here; run it "
+            "where there is one, or use --scale laptop"
         )
 
 
@@ -273,15 +303,25 @@ def run_check(
     return record
 
 
-def dry_run(subject: Subject, scale: str) -> dict[str, Any]:
-    """What a scale would cost, without running it: the check's own account where it has one."""
+def dry_run(subject: Subject, scale: str, *, engine: str = "local", jobs: int = 1) -> dict[str, Any]:
+    """What a scale would cost, without running it: the check's own account where it has one.
+
+    `engine` and `jobs` are looked at as a run would and stand in the answer; no cluster is reached for.
+    Raises `InputError` for an engine, a number of jobs or a scale that a run would not take.
+    """
     module = subject.module()
-    accounts: Mapping[str, Callable[[], dict[str, Any]]] = getattr(module, "DRY_RUN", {})
+    if engine not in ENGINES:
+        raise InputError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    if jobs < 1:
+        raise InputError(f"jobs must be at least 1, got {jobs}")
+    require_engine(subject, engine)
+    plan: dict[str, Any] = {"room": subject.slug, "scale": scale, "engine": engine, "jobs": jobs}
+    accounts: Mapping[str, str] = getattr(module, "DRY_RUN", {})
     if scale in accounts:
-        return {"room": subject.slug, "scale": scale, **accounts[scale]()}
+        name, _, function = accounts[scale].partition(":")
+        return {**plan, **getattr(importlib.import_module(name), function)()}
     return {
-        "room": subject.slug,
-        "scale": scale,
+        **plan,
         "seeds": seeds_of(subject, scale),
         "claims": [claim.id for claim in subject.claims if claim.measured],
         "not measured": {claim.id: claim.reason for claim in subject.claims if not claim.measured},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from firsthand.catalogue.rooms import Room, all_rooms, find_room
 from firsthand.claims.model import ClaimResult, ClauseResult, Record
 from firsthand.claims.record import read_record, write_record
-from firsthand.claims.run import dry_run, require_engine, run_check, seeds_of
+from firsthand.claims.run import dry_run, require_device, require_engine, run_check, seeds_of
 from firsthand.commands import progress
 from firsthand.errors import InputError, MissingDependencyError
 from firsthand.launch.cache import write_atomically
@@ -68,7 +69,7 @@ def check_command(
     if record and (scale not in ("laptop", "gpu", "paper") or chosen is not None or null):
         raise InputError("--record keeps runs of laptop, gpu or paper scale with the check's own seeds")
     if dry:
-        plans = [dry_run(room.subject(), scale) for room in rooms]
+        plans = [dry_run(room.subject(), scale, engine=engine, jobs=jobs) for room in rooms]
         typer.echo(
             json.dumps(plans, indent=1) if as_json else "\n\n".join(_plan_text(plan) for plan in plans)
         )
@@ -80,6 +81,8 @@ def check_command(
     for room in rooms:
         with contextlib.suppress(ImportError):  # said below, with the other rooms that miss something
             require_engine(room.subject(), engine)
+            if address is None:  # the machines of a cluster are another matter than this one
+                require_device(room.subject(), scale)
     read_not_run(out / NOT_RUN)
     records: list[Record] = []
     missing: dict[str, str] = {}
@@ -268,5 +271,47 @@ def record_text(record: Record) -> str:
     return "\n".join([head, *map(result_text, record.results)])
 
 
-def _plan_text(plan: dict[str, Any]) -> str:
-    return "\n".join(f"{key:>14}: {value}" for key, value in plan.items())
+def _plan_text(plan: Mapping[str, Any]) -> str:
+    """An account for people: what is nested is indented, rows become a table, long numbers get spaces."""
+    width = max((len(key) for key, value in plan.items() if not _nested(value)), default=0)
+    lines = []
+    for key, value in plan.items():
+        if not _nested(value):
+            lines.append(f"{key:<{width}}  {_plain(value)}")
+            continue
+        if isinstance(value, Mapping):
+            below = _plan_text(value).splitlines()
+        elif isinstance(value[0], Mapping):
+            below = _table(value)
+        else:
+            below = [_plain(item) for item in value]
+        lines += [f"{key}:", *(f"  {line}" for line in below)]
+    return "\n".join(lines)
+
+
+def _nested(value: Any) -> bool:
+    return bool(value) and isinstance(value, Mapping | list)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows with the same keys as aligned columns; numbers to the right."""
+    cells = [list(rows[0]), *([_plain(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [isinstance(value, int | float) for value in rows[0].values()]
+    return [
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 or abs(value) >= 1e6 else f"{value:,.0f}".replace(",", " ")
+    return str(value) if value or value == 0 else "none"

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,14 +20,14 @@ from firsthand.errors import OutputError
 __all__ = ["Corpus", "Document", "Taken", "collect", "content_id"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Document:
-    """One text. `source` says where it came from, `kind` what it is ("docstrings", "shuffled", …)."""
+    """One text: an id that is unique in its corpus, where it came from, what it is ("docstrings", …)."""
 
     id: str
     text: str
-    source: str
-    kind: str
+    source: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Corpus:
 
 def content_id(text: str) -> str:
     """The first 16 hexadecimal digits of the text's SHA-256."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def collect(
@@ -119,5 +120,5 @@ def read_corpus(path: Path) -> Corpus | None:
             documents = tuple(Document(**json.loads(line)) for line in lines)
             corpus = Corpus(documents, tuple(Taken(**line) for line in head["listing"]))
             return corpus if corpus.hash == head["hash"] else None
-    except (OSError, EOFError, ValueError, TypeError, KeyError, StopIteration):
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError, StopIteration):
         return None

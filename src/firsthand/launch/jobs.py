@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
@@ -22,16 +20,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from firsthand.errors import CheckError, FirsthandError, InputError, MissingDependencyError
+from firsthand.errors import CheckError, FirsthandError, InputError
 from firsthand.launch.cache import write_atomically
-from firsthand.launch.threads import ONE_THREAD, one_thread_environment, single_thread
+from firsthand.launch.ray_session import ATTEMPTS, ray_session
+from firsthand.launch.threads import one_thread_environment, single_thread
 
 __all__ = ["ENGINES", "Finished", "Job", "run_jobs"]
 
 ENGINES = ("inline", "local", "ray")
-ATTEMPTS = 3  # a worker that dies (out of memory, killed) costs one; the job's own errors are not retried
 
 
 @dataclass(frozen=True)
@@ -235,14 +232,7 @@ def _pool(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fi
 
 
 def _ray(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Finished]:
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingDependencyError("--engine ray needs Ray: pip install 'firsthand[ray]'") from error
-    own = not ray.is_initialized()
-    if own:
-        _start_ray(ray, workers, address)
-    try:
+    with ray_session(workers, address) as ray:
         # A worker that is killed takes no result with it: Ray starts the task again elsewhere.
         remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1, retry_exceptions=False)(execute)
         waiting = list(reversed(jobs))
@@ -262,50 +252,3 @@ def _ray(jobs: Sequence[Job], workers: int, address: str | None) -> Iterator[Fin
             except ray.exceptions.RayError as error:
                 raise _failed(job, error) from error
             yield finished
-    finally:
-        if own:
-            ray.shutdown()
-
-
-def _start_ray(ray: Any, workers: int, address: str | None) -> None:
-    """Join the cluster at `address`, or start one of `workers` processors on this machine."""
-    variables = dict(ONE_THREAD)
-    arguments: dict[str, Any]
-    if address is None:
-        # Workers on this machine find what this interpreter finds. "local" is said outright, or Ray would
-        # look into RAY_ADDRESS and refuse our number of processors.
-        variables["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        arguments = {"address": "local", "num_cpus": workers, "include_dashboard": False}
-    else:
-        _reach(address, ray)
-        arguments = {"address": address}
-    try:
-        ray.init(
-            runtime_env={"env_vars": variables},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **arguments,
-        )
-    except (Exception, SystemExit) as error:  # whatever Ray raises, the user named the address
-        where = f"at the address {address!r}" if address else "on this machine"
-        raise InputError(f"cannot start on Ray {where}: {type(error).__name__}: {error}") from error
-
-
-def _reach(address: str, ray: Any) -> None:
-    """Raise `InputError` where nobody listens at HOST:PORT: Ray itself would wait for minutes and end us."""
-    try:
-        parts = urlsplit(address if "://" in address else f"//{address}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InputError(f"the address of a Ray cluster is HOST:PORT, got {address!r}: {error}") from error
-    if host is None or port is None:  # "auto" and its like are Ray's to explain
-        return
-    # Ray takes a loopback address for this node's own.
-    own = [ray.util.get_node_ip_address()] if host in ("localhost", "127.0.0.1", "::1") else []
-    for candidate in [host, *own]:
-        try:
-            socket.create_connection((candidate, port), timeout=5.0).close()
-            return
-        except OSError as error:
-            last = error
-    raise InputError(f"no Ray cluster answers at the address {address!r}: {last}") from last

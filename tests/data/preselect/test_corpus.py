@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from firsthand.data import documents as documents_module
-from firsthand.data.documents import find_inputs, read_documents
+from firsthand.corpora import writing
+from firsthand.corpora.files import Layout, find_inputs, read_documents
 from firsthand.data.preselect import (
     HashedLinearScorer,
     score_corpus,
@@ -47,7 +47,19 @@ def corpus(tmp_path):
     return folder
 
 
-LAYOUT = documents_module.Layout(text_unit="paragraph")
+LAYOUT = Layout(text_unit="paragraph")
+
+
+def words_tokenizer(folder):
+    """The path of a tokenizer whose tokens are the words."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.save(str(folder / "words.json"))
+    return str(folder / "words.json")
 
 
 def kept_ids(folder):
@@ -65,9 +77,7 @@ def kept_ids(folder):
 @pytest.mark.parametrize("fraction", [0.05, 0.3, 1.0])
 def test_files_give_what_arrays_give(tmp_path, corpus, scorer, measure, fraction):
     files = find_inputs([corpus])
-    scored = score_corpus(
-        scorer, files, tmp_path / "s", layout=LAYOUT, count_tokens=lambda t: len(t.split()), token_name="ws"
-    )
+    scored = score_corpus(scorer, files, tmp_path / "s", layout=LAYOUT, tokenizer=words_tokenizer(tmp_path))
     assert (scored.n_docs, scored.n_unscored) == (92, 2)
     manifest = select_corpus(
         files, tmp_path / "s", tmp_path / "k", fraction=fraction, measure=measure, layout=LAYOUT, seed=3
@@ -136,29 +146,6 @@ def test_the_released_threshold_reads_three_of_a_hundred_shards(tmp_path, scorer
     assert 0.1 <= manifest["threshold"]["kept_fraction"] < 0.1 + chars.max() / chars.sum()
 
 
-def test_scoring_resumes_by_file(tmp_path, corpus, scorer, monkeypatch):
-    files = find_inputs([corpus])
-    calls = []
-    real = module._score_file
-    monkeypatch.setattr(module, "_score_file", lambda *a: (calls.append(a[1].name), real(*a)))
-    seen = []
-    score_corpus(scorer, files, tmp_path / "s", layout=LAYOUT, on_progress=lambda *a: seen.append(a))
-    assert calls == ["a.jsonl", "c.txt", "deep/b.parquet"]
-    assert seen[-1] == ("score", 3, 3)
-    before = {p: p.read_bytes() for p in (tmp_path / "s").rglob("*.parquet")}
-    score_corpus(scorer, files, tmp_path / "s", layout=LAYOUT)
-    assert len(calls) == 3
-    (tmp_path / "s" / "c.txt.scores.parquet").unlink()
-    (tmp_path / "s" / "a.jsonl.scores.parquet").write_bytes(b"damaged")
-    score_corpus(scorer, files, tmp_path / "s", layout=LAYOUT)
-    assert calls[3:] == ["a.jsonl", "c.txt"]
-    assert {p: p.read_bytes() for p in (tmp_path / "s").rglob("*.parquet")} == before
-    texts, labels = labelled(30, seed=1)
-    other = HashedLinearScorer(features=4096).fit(texts, labels)
-    score_corpus(other, files, tmp_path / "s", layout=LAYOUT)
-    assert len(calls) == 8
-
-
 def test_selection_resumes_by_file(tmp_path, corpus, scorer, monkeypatch):
     files = find_inputs([corpus])
     score_corpus(scorer, files, tmp_path / "s", layout=LAYOUT)
@@ -180,7 +167,7 @@ def test_selection_resumes_by_file(tmp_path, corpus, scorer, monkeypatch):
     assert calls == ["a.jsonl", "c.txt", "c.txt", "deep/b.parquet"]
     assert again == whole
     assert kept_ids(tmp_path / "k") == kept_ids(tmp_path / "whole")
-    assert not (tmp_path / "k" / ".unfinished.json").exists()
+    assert not (tmp_path / "k" / ".unfinished.jsonl").exists()
     assert select_corpus(files, tmp_path / "s", tmp_path / "k", fraction=0.5, layout=LAYOUT) == whole
     assert len(calls) == 4
 
@@ -200,7 +187,7 @@ def test_a_smaller_fraction_removes_what_is_no_longer_kept(tmp_path, scorer):
     assert set(kept_ids(tmp_path / "k")) == {"good.jsonl", "bad.jsonl"}
     manifest = select_corpus(files, tmp_path / "s", tmp_path / "k", fraction=0.2)
     assert set(kept_ids(tmp_path / "k")) == {"good.jsonl"}
-    assert [o["input"] for o in manifest["outputs"]] == ["good.jsonl"]
+    assert [o["part"] for o in manifest["outputs"]] == ["good.jsonl"]
     # a file that left the corpus leaves the selection as well
     (folder / "good.jsonl").unlink()
     files = find_inputs([folder])
@@ -217,15 +204,16 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, corpus, scorer, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(documents_module, "_json_line", full)
+        patch.setattr(writing, "_json_line", full)
         with pytest.raises(OutputError, match="No space left"):
             select_corpus(files, tmp_path / "s", tmp_path / "k", fraction=0.5, layout=LAYOUT)
-    assert [p for p in (tmp_path / "k").rglob("*") if p.is_file()] == []
+    left = {p.name for p in (tmp_path / "k").rglob("*") if p.is_file()}
+    assert left <= {".unfinished.jsonl"}  # the note of what is finished
 
     def full_table(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pq.ParquetWriter, "write_batch", full_table)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full_table)
     with pytest.raises(OutputError, match="No space left"):
         score_corpus(scorer, files, tmp_path / "s2", layout=LAYOUT)
     assert [p for p in (tmp_path / "s2").rglob("*") if p.is_file()] == []

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from firsthand.data.documents import Document
+from firsthand.corpora.documents import Document
 from firsthand.data.preselect import measure_losses, predictive_strength, read_losses, sliding_nll
 from firsthand.errors import InputError, ModelNotFoundError, NotFoundError
 
@@ -149,7 +149,7 @@ def test_another_text_window_or_damage_is_measured_again(tmp_path):
 
 
 def test_local_models_are_known_by_their_files(tmp_path):
-    from firsthand.data.preselect.losses import _model_stamp
+    from firsthand.data.preselect.loss_shards import _model_stamp
 
     folder = tmp_path / "model"
     folder.mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from firsthand.data.documents import Document
+from firsthand.corpora.documents import Document
 from firsthand.data.preselect import (
     EmptyClassError,
     HashedLinearScorer,

@@ -243,6 +243,21 @@ def test_histogram_overall_and_by_source():
         level_histogram([[1.0]])
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, float("nan")]), st.sampled_from("abc")), max_size=30)
+)
+@settings(max_examples=40, deadline=None)
+def test_histogram_by_source_adds_up(rows):
+    s, sources = [row[0] for row in rows], [row[1] for row in rows]
+    histogram = level_histogram(s, sources, warn_above=1)
+    for name in set(sources):
+        mine = [x for x, source in rows if source == name and x == x]
+        row = histogram.by_source.get(name, (0,) * len(histogram.levels))
+        assert row == tuple(mine.count(level) for level in histogram.levels)
+    assert list(histogram.by_source) == sorted(histogram.by_source)
+    assert sum(sum(row) for row in histogram.by_source.values()) == histogram.total
+
+
 def test_a_saturated_sample_warns():
     """Nested models: every document is compressed better by every better model, and S says nothing."""
     nested = np.array([[3.0, 2.0, 1.0]] * 7 + [[1.0, 2.0, 3.0]] * 3)
@@ -286,6 +301,31 @@ def test_compare_estimators():
     assert set(found.rank_agreement) == {("strength", "spearman"), ("strength", "sign"), ("spearman", "sign")}
     assert 0.7 < found.rank_agreement["strength", "spearman"] <= 1
     assert 0.3 < found.top_overlap["strength", "spearman"] <= 1
+
+
+def test_compare_estimators_with_min_gap():
+    """Close pairs leave strength and the sign estimator, and leave Spearman's alone."""
+    rng = np.random.default_rng(3)
+    losses, ability = rng.random((40, 5)) + 0.1, np.array([1.0, 1.2, 2.0, 3.0, 3.1])
+    found = compare_estimators(losses, ability, min_gap=0.5)
+    np.testing.assert_array_equal(found.strength, double_loop(losses, ability, min_gap=0.5))
+    far = [(i, j) for i in range(5) for j in range(5) if ability[j] - ability[i] >= 0.5]
+    sign = sum(losses[:, i] - losses[:, j] for i, j in far) / 10
+    np.testing.assert_allclose(found.sign, sign, atol=1e-12)
+    np.testing.assert_array_equal(found.spearman, compare_estimators(losses, ability).spearman)
+    with pytest.raises(InputError, match="min_gap=20"):
+        compare_estimators(losses, ability, min_gap=20)
+    with pytest.raises(InputError, match="ties"):
+        compare_estimators(losses, ability, ties="third")  # type: ignore[arg-type]
+
+
+def test_a_comparison_for_a_report():
+    losses = np.array([[3.0, 2, 1], [1, 2, 3], [2, 3, 1], [3, 1, 2]])
+    report = compare_estimators(losses, [1, 2, 3]).as_dict()
+    assert set(report["rank_agreement"]) == {"strength/spearman", "strength/sign", "spearman/sign"}
+    assert report["top_overlap"]["strength/spearman"] == 1
+    one = compare_estimators([[3.0, 2, 1]], [1, 2, 3]).as_dict()
+    assert one["rank_agreement"]["strength/sign"] is None  # nothing to rank: no NaN in a report
 
 
 def test_compare_estimators_with_missing_losses():

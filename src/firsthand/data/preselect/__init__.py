@@ -5,6 +5,7 @@ its losses rank those models as the benchmark does, teach a fastText classifier 
 the top of the corpus by its score.
 """
 
+from firsthand.corpora.threshold import Threshold, find_threshold, threshold_for
 from firsthand.data.preselect.cloze import (
     ClozeItem,
     cloze_accuracy,
@@ -12,7 +13,8 @@ from firsthand.data.preselect.cloze import (
     cloze_log_probabilities,
     cloze_probability,
 )
-from firsthand.data.preselect.corpus import score_corpus, select_corpus
+from firsthand.data.preselect.confidence import StrengthConfidence, strength_confidence
+from firsthand.data.preselect.corpus import select_corpus
 from firsthand.data.preselect.errors import EmptyClassError, SaturationWarning, ScorerVersionError
 from firsthand.data.preselect.estimator import PreSelect
 from firsthand.data.preselect.fasttext_scorer import FastTextScorer
@@ -20,7 +22,9 @@ from firsthand.data.preselect.hashed_scorer import HashedLinearScorer
 from firsthand.data.preselect.holdout import HoldOutReport, holdout_report, train_scorer
 from firsthand.data.preselect.labels import build_labels
 from firsthand.data.preselect.losses import LossMatrix, measure_losses, read_losses, sliding_nll
+from firsthand.data.preselect.sampling import SeedSample, sample_seed
 from firsthand.data.preselect.scorers import load_scorer, make_scorer
+from firsthand.data.preselect.scoring import score_corpus
 from firsthand.data.preselect.selection import (
     Selection,
     lowest_loss_selection,
@@ -37,7 +41,6 @@ from firsthand.data.preselect.strength import (
     predictive_strength,
 )
 from firsthand.data.preselect.text import NORMALISER_VERSION, bits_per_char, normalize_text
-from firsthand.data.preselect.threshold import Threshold, find_threshold, threshold_for
 
 __all__ = [
     "NORMALISER_VERSION",
@@ -53,7 +56,9 @@ __all__ = [
     "PreSelect",
     "SaturationWarning",
     "ScorerVersionError",
+    "SeedSample",
     "Selection",
+    "StrengthConfidence",
     "Threshold",
     "bits_per_char",
     "build_labels",
@@ -74,10 +79,12 @@ __all__ = [
     "predictive_strength",
     "random_selection",
     "read_losses",
+    "sample_seed",
     "score_corpus",
     "select_by_score",
     "select_corpus",
     "sliding_nll",
+    "strength_confidence",
     "threshold_for",
     "train_scorer",
 ]

@@ -6,16 +6,25 @@ them and exits 2.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from firsthand.data.documents import Layout, find_inputs
+from firsthand.corpora.files import Layout, find_inputs
+from firsthand.corpora.near_duplicates import NearDuplicateWarning
+from firsthand.data.preselect.printing import (
+    progress_bars,
+    sample_lines,
+    scorer_lines,
+    selection_lines,
+    show,
+    strength_lines,
+)
 from firsthand.errors import InputError
+from firsthand.launch import this_rank
 
 __all__ = ["app"]
 
@@ -27,46 +36,23 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Inputs = Annotated[list[Path], typer.Argument(help="files or folders of documents", show_default=False)]
+Inputs = Annotated[
+    list[str], typer.Argument(help="files or folders of documents, local or URLs", show_default=False)
+]
 Output = Annotated[Path, typer.Option("--output", help="where results go", show_default=False)]
 TextField = Annotated[str, typer.Option(help="the field that holds the text")]
 IdField = Annotated[str, typer.Option(help="the field that holds a unique id")]
 TextUnit = Annotated[
     Literal["file", "paragraph", "line"], typer.Option(help="what one document is in a .txt")
 ]
+Place = Annotated[
+    str, typer.Option("--output", help="where results go: a folder or a URL", show_default=False)
+]
+Workers = Annotated[int, typer.Option(min=1, help="processes or actors; with engine inline, one")]
+Address = Annotated[str | None, typer.Option(help="of a Ray cluster; without it, Ray starts here")]
 Seed = Annotated[int, typer.Option(help="seeds every random choice")]
 AsJson = Annotated[bool, typer.Option("--json", help="print figures as JSON")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
-
-
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Any]:
-    """A callback (what, done, of how many) that draws bars on stderr."""
-    if quiet:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def update(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield update
-
-
-def _show(value: dict[str, Any], lines: list[tuple[str, str]], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-        return
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        typer.echo(f"{name:<{width}}  {text}")
 
 
 def _pairs(given: list[str], flag: str) -> dict[str, float]:
@@ -98,53 +84,90 @@ def losses_command(
     source_field: Annotated[str | None, typer.Option(help="the field to count by in histograms")] = None,
     text_unit: TextUnit = "file",
     seed: Seed = 0,
-    seed_docs: Annotated[int, typer.Option(min=2, help="size of the seed sample")] = 2000,
+    seed_docs: Annotated[int, typer.Option(min=2, help="size of the seed sample, at most")] = 2000,
     min_chars: Annotated[int, typer.Option(min=1, help="shorter documents are not sampled")] = 200,
     max_chars: Annotated[
         int, typer.Option(min=1, help="longer ones are cut, the same for all models")
     ] = 4000,
+    stratify_by: Annotated[
+        Literal["source", "domain"] | None,
+        typer.Option(help="draw as many from each source, or each web domain of it"),
+    ] = None,
+    per_group: Annotated[int, typer.Option(min=1, help="documents of each group, if stratified")] = 300,
+    max_groups: Annotated[int, typer.Option(min=1, help="groups, if stratified: the most frequent")] = 3000,
+    near_duplicates: Annotated[
+        Literal["drop", "warn", "ignore"], typer.Option(help="what to do with near-duplicates in the sample")
+    ] = "drop",
     block: Annotated[int, typer.Option(min=2, help="longest window of tokens")] = 1900,
     stride: Annotated[int, typer.Option(min=1, help="new tokens in each further window")] = 512,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps")] = "auto",
     dtype: Annotated[str | None, typer.Option(help="precision, such as bfloat16")] = None,
+    engine: Annotated[
+        Literal["inline", "ray"],
+        typer.Option(help="where models run; torchrun starts this command several times"),
+    ] = "inline",
+    workers: Workers = 1,
+    address: Address = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw a seed sample and measure every model's loss on it: OUTPUT/seed.jsonl, OUTPUT/losses."""
-    from firsthand.data.preselect.losses import measure_losses, read_losses
-    from firsthand.data.preselect.stages import sample_seed
+    """Draw a seed sample and measure every model's loss on it: OUTPUT/seed.jsonl, OUTPUT/losses.
 
-    layout = Layout(text_field, id_field, source_field, text_unit)
-    sample = sample_seed(
-        find_inputs(inputs),
-        output / "seed.jsonl",
-        layout=layout,
-        seed=seed,
-        seed_docs=seed_docs,
-        min_chars=min_chars,
-        max_chars=max_chars,
-    )
-    with _progress(quiet) as update:
-        folder = measure_losses(
+    Under torchrun each process measures its share, on its own GPU, and the first one prints.
+    """
+    from firsthand.data.preselect.losses import read_losses
+    from firsthand.data.preselect.sampling import sample_seed
+    from firsthand.data.preselect.shared_losses import sample_and_measure
+    from firsthand.data.preselect.stages import require_models
+
+    require_models(model)
+    seed_file, folder = output / "seed.jsonl", output / "losses"
+    with progress_bars(quiet or not this_rank().first) as update, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NearDuplicateWarning)  # it is printed
+        sample = sample_and_measure(
+            lambda: sample_seed(
+                find_inputs(inputs),
+                seed_file,
+                layout=Layout(text_field, id_field, source_field, text_unit),
+                seed=seed,
+                seed_docs=seed_docs,
+                min_chars=min_chars,
+                max_chars=max_chars,
+                stratify_by=stratify_by,
+                per_group=per_group,
+                max_groups=max_groups,
+                near_duplicates=near_duplicates,
+                on_progress=update,
+            ),
+            seed_file,
             {name: name for name in model},
-            sample,
-            output / "losses",
+            folder,
             block=block,
             stride=stride,
             device=device,
             dtype=dtype,
+            engine=engine,
+            workers=workers,
+            address=address,
             on_progress=update,
         )
+    if sample is None:  # another process under torchrun reports
+        return
     matrix = read_losses(folder, list(dict.fromkeys(model)))
     bits = matrix.bits_per_char()
     means = {}
     for column, name in enumerate(matrix.models):
         there = bits[:, column][bits[:, column] == bits[:, column]]
         means[name] = float(there.mean()) if there.size else None
-    _show(
-        {"documents": len(sample), "incomplete": matrix.incomplete, "bits_per_char": means},
+    show(
+        {
+            "documents": len(sample.documents),
+            "incomplete": matrix.incomplete,
+            "bits_per_char": means,
+            "sample": sample.as_dict(),
+        },
         [
-            ("documents", str(len(sample))),
+            *sample_lines(sample.as_dict()),
             ("without a loss", str(matrix.incomplete)),
             *((name, "none" if v is None else f"{v:.4f} bits per character") for name, v in means.items()),
         ],
@@ -160,10 +183,15 @@ def strength_command(
     documents: Annotated[Path | None, typer.Option(help="seed.jsonl, for the sources")] = None,
     ties: Annotated[Literal["zero", "half"], typer.Option(help="what equal losses are worth")] = "zero",
     min_gap: Annotated[float, typer.Option(min=0, help="closer pairs of models do not count")] = 0.0,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="also rank the documents by two other estimators")
+    ] = False,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Predictive strength of every document: OUTPUT is a Parquet file."""
-    from firsthand.data.preselect.stages import read_seed, write_strength
+    """Predictive strength of every document and how sure it is: OUTPUT is a Parquet file."""
+    from firsthand.data.preselect.sampling import read_seed
+    from firsthand.data.preselect.stages import write_strength
 
     report = write_strength(
         losses,
@@ -172,30 +200,10 @@ def strength_command(
         documents=None if documents is None else read_seed(documents),
         ties=ties,
         min_gap=min_gap,
+        compare=compare,
+        seed=seed,
     )
-    _show(report, _strength_lines(report), as_json)
-
-
-def _strength_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
-    total = max(sum(report["levels"].values()), 1)
-    lines = [("documents", str(report["documents"])), ("pairs of models", str(report["pairs"]))]
-    if report["missing"]:
-        lines.append(("without strength", str(report["missing"])))
-    lines += [(f"S = {float(level):.3f}", f"{n} ({n / total:.0%})") for level, n in report["levels"].items()]
-    if len(report["by_source"]) > 1:
-        levels = [float(level) for level in report["levels"]]
-        for name, counts in list(report["by_source"].items())[:20]:
-            mean = sum(s * n for s, n in zip(levels, counts, strict=True)) / max(sum(counts), 1)
-            lines.append((f"source {name or '(none)'}", f"{sum(counts)} documents, mean S = {mean:.3f}"))
-    for pair in report["agreement"]:
-        share = "none" if pair["share"] is None else f"{pair['share']:.0%} of documents"
-        lines.append((f"{pair['weaker']} < {pair['stronger']}", share))
-    if report["saturated"]:
-        lines.append(
-            ("warning", f"{report['largest_share']:.0%} of the documents sit on one level: the models are "
-             "too alike or the documents are; the selection will follow that and not the benchmark")
-        )  # fmt: skip
-    return lines
+    show(report, strength_lines(report), as_json)
 
 
 @app.command("train")
@@ -222,8 +230,9 @@ def train_command(
     as_json: AsJson = False,
 ) -> None:
     """Train a scorer on the most and the least predictive documents: OUTPUT is a folder."""
+    from firsthand.data.preselect.sampling import read_seed
     from firsthand.data.preselect.scorers import make_scorer
-    from firsthand.data.preselect.stages import read_seed, train_from_strength
+    from firsthand.data.preselect.stages import train_from_strength
 
     parameters: dict[str, Any] = {"word_ngrams": word_ngrams, "seed": seed}
     if scorer != "hashed":
@@ -240,60 +249,48 @@ def train_command(
         holdout=holdout,
         seed=seed,
     )
-    _show(report, _scorer_lines(report), as_json)
-
-
-def _scorer_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
-    kind = report["kind"]
-    if report["stands_in_for"]:
-        kind += f" (stands in for {report['stands_in_for']}, which is not installed)"
-    lines = [
-        ("scorer", kind),
-        ("positives", f"{report['positives']}, S from {report['lowest_positive']:.3f}"),
-        ("negatives", f"{report['negatives']}, S to {report['highest_negative']:.3f}"),
-    ]
-    held = report["holdout"]
-    if held:
-        lines.append(("held out", f"{held['n']}: accuracy {held['accuracy']:.3f}, AUC {held['auc']:.3f}"))
-        lines.append(
-            ("top decile", f"mean score {held['decile_mean_score']:.3f}, of which positive "
-             f"{held['decile_positive_share']:.3f}")
-        )  # fmt: skip
-    return lines
+    show(report, scorer_lines(report), as_json)
 
 
 @app.command("score")
 def score_command(
     inputs: Inputs,
     scorer: Annotated[Path, typer.Option(help="the folder of `train`", show_default=False)],
-    output: Output,
+    output: Place,
     text_field: TextField = "text",
     id_field: IdField = "id",
+    source_field: Annotated[
+        str | None, typer.Option(help="the field that quotas go by; absent: the file")
+    ] = None,
     text_unit: TextUnit = "file",
     tokenizer: Annotated[
         str | None, typer.Option(help="count tokens too: tokenizer.json, folder, name")
     ] = None,
+    engine: Annotated[
+        Literal["inline", "local", "ray"], typer.Option(help="this process, several, or Ray's actors")
+    ] = "inline",
+    workers: Workers = 1,
+    address: Address = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Score a corpus: OUTPUT gets a compact Parquet file for each input."""
-    from firsthand.data.preselect.corpus import score_corpus
-    from firsthand.data.preselect.scorers import load_scorer
-    from firsthand.data.preselect.stages import token_counter
+    from firsthand.data.preselect.scoring import score_corpus
 
     files = find_inputs(inputs)
-    loaded = load_scorer(scorer)
-    with _progress(quiet) as update:
+    with progress_bars(quiet) as update:
         scored = score_corpus(
-            loaded,
+            scorer,
             files,
             output,
-            layout=Layout(text_field, id_field, None, text_unit),
-            count_tokens=token_counter(tokenizer) if tokenizer else None,
-            token_name=tokenizer or "",
+            layout=Layout(text_field, id_field, source_field, text_unit),
+            tokenizer=tokenizer,
+            engine=engine,
+            workers=workers,
+            address=address,
             on_progress=update,
         )
-    _show(
+    show(
         {"documents": scored.n_docs, "unscored": scored.n_unscored, "scorer_sha256": scored.scorer},
         [
             ("documents", str(scored.n_docs)),
@@ -307,12 +304,23 @@ def score_command(
 @app.command("select")
 def select_command(
     inputs: Inputs,
-    scores: Annotated[Path, typer.Option(help="the folder of `score`", show_default=False)],
-    output: Output,
-    fraction: Annotated[float, typer.Option(help="how much to keep, above 0 and at most 1")] = 0.1,
+    scores: Annotated[str, typer.Option(help="the folder of `score`", show_default=False)],
+    output: Place,
+    fraction: Annotated[
+        float | None, typer.Option(help="how much to keep, above 0 and at most 1; 0.1 without --amount")
+    ] = None,
+    amount: Annotated[
+        int | None, typer.Option(min=1, help="or how many characters, tokens or documents")
+    ] = None,
     measure: Annotated[
         Literal["chars", "tokens", "docs"], typer.Option(help="what the fraction is of")
     ] = "chars",
+    max_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="no source fills more than this share of what is kept")
+    ] = None,
+    source_share: Annotated[
+        list[str] | None, typer.Option("--source-share", help="SOURCE=SHARE for one source; repeat")
+    ] = None,
     text_field: TextField = "text",
     id_field: IdField = "id",
     text_unit: TextUnit = "file",
@@ -323,31 +331,26 @@ def select_command(
     """Keep the top of a scored corpus: OUTPUT gets the kept documents and manifest.json."""
     from firsthand.data.preselect.corpus import select_corpus
 
-    with _progress(quiet) as update:
+    if max_share is not None and source_share:
+        raise InputError("give --max-share for all sources, or --source-share for some, not both")
+    with progress_bars(quiet) as update:
         manifest = select_corpus(
             find_inputs(inputs),
             scores,
             output,
             fraction=fraction,
+            amount=amount,
+            max_share=_pairs(source_share, "--source-share") if source_share else max_share,
             measure=measure,
             layout=Layout(text_field, id_field, None, text_unit),
             seed=seed,
             on_progress=update,
         )
-    _show(manifest, _selection_lines({"measure": measure, **manifest["threshold"]}), as_json)
-
-
-def _selection_lines(cut: dict[str, Any]) -> list[tuple[str, str]]:
-    n, measure = cut["scored_docs"], cut["measure"]
-    return [
-        ("threshold", f"{cut['value']:.6f}"),
-        ("kept", f"{cut['kept_docs']} of {n} documents"),
-        (
-            f"kept {measure}",
-            f"{cut['kept_fraction']:.4%} (asked {cut['fraction']:.4%}) of {cut['total_size']}",
-        ),
-        ("never kept (empty)", str(cut["unscored_docs"])),
-    ]
+    show(
+        manifest,
+        selection_lines({"measure": measure, "quotas": manifest.get("quotas"), **manifest["threshold"]}),
+        as_json,
+    )
 
 
 @app.command("explain")
@@ -389,14 +392,14 @@ def run_command(
     from firsthand.data.preselect.stages import run
 
     settings = read_config(config)
-    with _progress(quiet) as update:
+    with progress_bars(quiet) as update:
         summary = run(settings, on_progress=update)
     lines = [
         ("corpus", f"{summary['documents']} documents"),
-        ("seed sample", f"{summary['sample']['documents']} documents"),
-        *_strength_lines(summary["strength"])[1:],
-        *_scorer_lines(summary["scorer"]),
-        *_selection_lines(summary["selection"]),
+        *sample_lines(summary["sample"]),
+        *strength_lines(summary["strength"])[1:],
+        *scorer_lines(summary["scorer"]),
+        *selection_lines(summary["selection"]),
         ("written to", summary["kept"]),
     ]
-    _show(summary, lines, as_json)
+    show(summary, lines, as_json)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from firsthand.data.documents import Layout
+from firsthand.corpora.files import Layout
 from firsthand.errors import InputError, NotFoundError
 
 __all__ = ["ReferenceModel", "RunConfig", "commented_toml", "read_config"]
@@ -59,9 +59,22 @@ class RunConfig(BaseModel):
     )
 
     seed: int = Field(0, description="seeds sample, ties, hold-out, training and selection")
-    seed_docs: int = Field(2000, ge=2, description="size of the seed sample that the models read")
+    seed_docs: int = Field(2000, ge=2, description="size of the seed sample that the models read, at most")
     min_chars: int = Field(200, ge=1, description="shorter documents are not sampled")
     max_chars: int = Field(4000, ge=1, description="sampled documents are cut here, the same for all models")
+    stratify_by: Literal["source", "domain"] | None = Field(
+        None,
+        description="draw as many documents from each source, or from each web domain where source-field "
+        "holds an address (the paper, as far as is known: domain, with seed-docs = 900000); absent: from the "
+        "corpus as a whole",
+    )
+    per_group: int = Field(
+        300, ge=1, description="documents of each group of a stratified sample; seed-docs limits their sum"
+    )
+    max_groups: int = Field(3000, ge=1, description="groups of a stratified sample: the most frequent")
+    near_duplicates: Literal["drop", "warn", "ignore"] = Field(
+        "drop", description="sampled documents that nearly repeat another one; ignore: do not look for them"
+    )
 
     block: int = Field(1900, ge=2, description="longest window of tokens that a model reads")
     stride: int = Field(512, ge=1, description="new tokens in each further window")
@@ -72,6 +85,10 @@ class RunConfig(BaseModel):
 
     ties: Literal["zero", "half"] = Field("zero", description="what equal losses are worth in S")
     min_gap: float = Field(0.0, ge=0, description="pairs of models closer than this in ability do not count")
+    compare: bool = Field(
+        False,
+        description="also rank the documents by two other estimators, to see whether the choice matters",
+    )
     positives: Literal["exact", "quantile", "auto"] = Field(
         "auto",
         description="exact: S = 1; quantile: the top q; auto: exact where enough documents reach S = 1",
@@ -90,11 +107,24 @@ class RunConfig(BaseModel):
     bucket: int = Field(200_000, ge=1, description="fastText: n-gram buckets; officially 2000000 (800 MB)")
     holdout: float = Field(0.1, ge=0, lt=1, description="share of the labels kept for the report")
 
-    fraction: float = Field(0.1, gt=0, le=1, description="how much of the corpus to keep")
+    fraction: float | None = Field(
+        None, gt=0, le=1, description="how much of the corpus to keep; absent: 0.1, or the amount"
+    )
+    amount: int | None = Field(None, ge=1, description="or how many characters, tokens or documents to keep")
+    max_share: float | None = Field(
+        None, ge=0, le=1, description="no source fills more than this share of what is kept"
+    )
     measure: Literal["chars", "tokens", "docs"] = Field("chars", description="what the fraction is of")
     tokenizer: str | None = Field(
         None, description="tokenizer.json, its folder or a hub name, to count tokens"
     )
+
+    engine: Literal["inline", "local", "ray"] = Field(
+        "inline",
+        description="where losses and scores are computed: here, scores in several processes, or Ray",
+    )
+    workers: int = Field(1, ge=1, description="processes or Ray actors; with engine inline, one")
+    address: str | None = Field(None, description="of a Ray cluster; absent: Ray starts here")
 
     @property
     def layout(self) -> Layout:

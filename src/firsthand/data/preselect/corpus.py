@@ -1,233 +1,58 @@
-"""A corpus in files: scored once, then cut, in constant memory.
+"""The cut through a scored corpus: the kept documents, written once, with a manifest.
 
-First every document gets a score, in one compact Parquet file for each input file; then the threshold is
-found on those; then the kept documents are written with the schema and in the order of their input, plus a
-column `preselect_score`. Files that a former run finished are not done again.
+The threshold is found on the compact scores that `scoring` left; then the kept documents are written with the
+schema and in the order of their input, plus a column `preselect_score`. Files that a former run finished are
+not written again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from firsthand.data.document_ids import UniqueIds, identity
-from firsthand.data.documents import (
-    InputFile,
-    Layout,
-    atomic_file,
-    open_writer,
-    read_batches,
-)
-from firsthand.data.preselect.scorer import Scorer
-from firsthand.data.preselect.selection import Measure
-from firsthand.data.preselect.text import NORMALISER_VERSION
-from firsthand.data.preselect.threshold import Chunk, Threshold, find_threshold
-from firsthand.errors import InputError, MissingDependencyError, NotFoundError
+from firsthand.corpora.files import InputFile, Layout, read_batches
+from firsthand.corpora.ids import identity
+from firsthand.corpora.output import OutputFolder, only_writer
+from firsthand.corpora.places import as_place
+from firsthand.corpora.quotas import Quotas, find_quotas
+from firsthand.corpora.threshold import Chunk, Measure, budget_of, find_threshold
+from firsthand.corpora.writing import open_writer
+from firsthand.data.preselect.scoring import SCORE_COLUMN, Progress, read_scores
+from firsthand.errors import InputError, NotFoundError
 
-__all__ = ["SCORE_COLUMN", "Progress", "ScoredCorpus", "score_corpus", "select_corpus"]
-
-SCORE_COLUMN = "preselect_score"
-_SIZES: dict[str, str] = {"chars": "n_chars", "tokens": "n_tokens"}
-
-Progress = Callable[[str, int, int], None]  # stage, done, of how many
-
-
-@dataclass(frozen=True)
-class ScoredCorpus:
-    """What `score_corpus` left in a folder."""
-
-    folder: Path
-    scorer: str  # fingerprint
-    n_docs: int
-    n_unscored: int
-    files: tuple[dict[str, Any], ...]  # stamps of the inputs
-
-
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependencyError("scores need pyarrow: pip install 'firsthand[data]'") from error
-    return pyarrow, pyarrow.parquet
-
-
-def _score_path(folder: Path, name: str) -> Path:
-    return folder / f"{name}.scores.parquet"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside `path` and rename."""
-    with atomic_file(path) as beside:
-        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def score_corpus(
-    scorer: Scorer,
-    files: Sequence[InputFile],
-    folder: Path,
-    *,
-    layout: Layout | None = None,
-    count_tokens: Callable[[str], int] | None = None,
-    token_name: str = "",
-    on_progress: Progress | None = None,
-) -> ScoredCorpus:
-    """Score every document of `files`.
-
-    Args:
-        scorer: a trained scorer.
-        files: the corpus, from `find_inputs`.
-        folder: gets NAME.scores.parquet for each file (id, preselect_score float32, n_chars, n_bytes and,
-            with `count_tokens`, n_tokens) and `scores.json`.
-        layout: which field holds what.
-        count_tokens: how many tokens a text has; needed to select by tokens.
-        token_name: names the tokenizer; another name scores the files again.
-        on_progress: called after each file.
-
-    Raises:
-        InputError: an unreadable file, an id that occurs twice, a corpus of one document. Files written by
-            this call are removed then.
-    """
-    layout = layout or Layout()
-    fingerprint = scorer.fingerprint()
-    written: list[Path] = []
-    n_docs = n_unscored = 0
-    try:
-        with UniqueIds() as ids:
-            for number, file in enumerate(files):
-                path = _score_path(folder, file.name)
-                key = identity(
-                    json.dumps([file.stamp(), fingerprint, NORMALISER_VERSION, repr(layout), token_name])
-                ).hex()
-                if _stored_key(path) != key:
-                    written.append(path)
-                    _score_file(scorer, file, path, layout, count_tokens, key)
-                for chunk in _chunks(path, "chars", True):
-                    ids.add(chunk.ids)
-                    n_docs += len(chunk.ids)
-                    n_unscored += int(np.isnan(chunk.scores).sum())
-                if on_progress:
-                    on_progress("score", number + 1, len(files))
-            ids.require(files, layout)
-        if n_docs < 2:
-            raise InputError(
-                f"{files[0].path}: the corpus has one document, there is nothing to select from; "
-                "a text file can be cut into its paragraphs or lines (text-unit)"
-            )
-        stamps = tuple(file.stamp() for file in files)
-        write_json(
-            folder / "scores.json",
-            {
-                "scorer_sha256": fingerprint,
-                "normaliser_version": NORMALISER_VERSION,
-                "tokenizer": token_name or None,
-                "n_docs": n_docs,
-                "n_unscored": n_unscored,
-                "inputs": stamps,
-            },
-        )
-    except InputError:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
-    return ScoredCorpus(folder, fingerprint, n_docs, n_unscored, stamps)
-
-
-def _score_file(
-    scorer: Scorer,
-    file: InputFile,
-    path: Path,
-    layout: Layout,
-    count_tokens: Callable[[str], int] | None,
-    key: str,
-) -> None:
-    pa, pq = _arrow()
-    fields = [
-        ("id", pa.string()),
-        (SCORE_COLUMN, pa.float32()),
-        ("n_chars", pa.int64()),
-        ("n_bytes", pa.int64()),
-    ]
-    if count_tokens is not None:
-        fields.append(("n_tokens", pa.int64()))
-    schema = pa.schema(fields, metadata={"firsthand_key": key})
-    with atomic_file(path) as beside, pq.ParquetWriter(beside, schema) as writer:
-        for batch in read_batches(file, layout):
-            texts = [document.text for document in batch.documents]
-            columns = [
-                [_storable(document.id) for document in batch.documents],
-                scorer.predict_proba(texts),
-                [len(text) for text in texts],
-                [len(text.encode("utf-8", "surrogatepass")) for text in texts],
-            ]
-            if count_tokens is not None:
-                columns.append([count_tokens(text) for text in texts])
-            writer.write_batch(
-                pa.record_batch(
-                    [pa.array(c, type=t) for c, (_, t) in zip(columns, fields, strict=True)], schema
-                )
-            )
-
-
-def _storable(name: str) -> str:
-    return name.encode("utf-8", "replace").decode("utf-8")
-
-
-def _stored_key(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    _, pq = _arrow()
-    with contextlib.suppress(Exception):  # whatever is damaged is made again
-        metadata = pq.read_schema(path).metadata or {}
-        return str(metadata.get(b"firsthand_key", b"").decode())
-    return None
-
-
-def _chunks(path: Path, measure: Measure, with_ids: bool) -> Iterator[Chunk]:
-    _, pq = _arrow()
-    with pq.ParquetFile(path) as stored:
-        size = _SIZES.get(measure)
-        if size is not None and size not in stored.schema_arrow.names:
-            raise InputError(
-                f"{path}: no token counts; score the corpus with a tokenizer to select by tokens"
-            )
-        columns = [SCORE_COLUMN, *([size] if size else []), *(["id"] if with_ids else [])]
-        for table in stored.iter_batches(batch_size=65536, columns=columns):
-            scores = np.asarray(table.column(SCORE_COLUMN).to_numpy(zero_copy_only=False), dtype=np.float32)
-            sizes = (
-                np.ones(scores.size, dtype=np.int64)
-                if size is None
-                else np.asarray(table.column(size).to_numpy(zero_copy_only=False), dtype=np.int64)
-            )
-            yield Chunk(scores, sizes, table.column("id").to_pylist() if with_ids else ())
+__all__ = ["select_corpus"]
 
 
 def select_corpus(
     files: Sequence[InputFile],
-    scores: Path,
-    folder: Path,
+    scores: Path | str,
+    folder: Path | str,
     *,
-    fraction: float = 0.1,
+    fraction: float | None = None,
+    amount: int | None = None,
     measure: Measure = "chars",
+    max_share: float | Mapping[str, float] | None = None,
     layout: Layout | None = None,
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write the documents of `files` that make up the top `fraction` of the corpus.
+    """Write the documents of `files` that make up the top of the corpus.
 
     Args:
         files: the corpus, as it was scored.
         scores: the folder that `score_corpus` wrote.
         folder: gets a file for each input file that has a kept document, with its name (`.txt` becomes
             `.txt.jsonl`), and `manifest.json`, written last.
-        fraction: of the total size of documents with a score, in (0, 1].
+        fraction: of the total size of documents with a score, in (0, 1]; 0.1 where no amount is given.
+        amount: or the size itself: so many characters, tokens or documents.
         measure: what size is: "chars" (as in the paper), "tokens" or "docs"; they give different sets.
+        max_share: no source fills more than this share of what is kept, see `find_quotas`. Sources are the
+            layout's at the time of scoring.
         layout: which field holds what.
         seed: seeds the order among documents of equal score.
         on_progress: called after each file.
@@ -236,54 +61,41 @@ def select_corpus(
         The manifest.
 
     Raises:
-        NotFoundError: no scores there. InputError: scores of another corpus, a bad fraction.
+        NotFoundError: no scores there. InputError: scores of another corpus, a bad fraction, quotas that leave
+            too little, another run that writes to the folder.
         OutputError: writing failed; the file in question was not left half-written.
     """
     layout = layout or Layout()
+    scores, folder = as_place(scores), as_place(folder)
+    if fraction is None and amount is None:
+        fraction = 0.1
     if measure not in ("chars", "tokens", "docs"):
         raise InputError(f"measure must be 'chars', 'tokens' or 'docs', not {measure!r}")
     head = _read_head(scores, files)
-
-    def passes(with_ids: bool) -> Iterator[Chunk]:
-        for file in files:
-            yield from _chunks(_score_path(scores, file.name), measure, with_ids)
-
-    threshold = find_threshold(passes, fraction, seed=seed)
-    key = identity(json.dumps([head, threshold.as_dict(), measure, repr(layout)])).hex()
-    done_path = folder / ".unfinished.json"
-    done = _finished(done_path, key)
-    if not done and _finished_manifest(folder / "manifest.json", key):
-        return dict(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
-    # What an earlier selection wrote and this one does not is removed, once this one is whole.
-    stale = _written_before(folder)
-    (folder / "manifest.json").unlink(missing_ok=True)  # it speaks of another selection
-
-    outputs: list[dict[str, Any]] = []
-    for number, file in enumerate(files):
-        record = done.get(file.name)
-        if record is None or not (record["docs"] == 0 or (folder / record["name"]).is_file()):
-            record = _write_kept(file, scores, folder, measure, layout, threshold)
-            done[file.name] = record
-            write_json(done_path, {"key": key, "files": done, "stale": sorted(stale)})
-        outputs.append({"input": file.name, **record})
-        if on_progress:
-            on_progress("select", number + 1, len(files))
-    manifest = {
-        "key": key,
-        "scorer_sha256": head["scorer_sha256"],
-        "normaliser_version": head["normaliser_version"],
-        "measure": measure,
-        "threshold": threshold.as_dict(),
-        "ties": "equal scores are taken in a seeded order of ids; unscored documents are never kept",
-        "inputs": head["inputs"],
-        "outputs": [record for record in outputs if record["docs"]],
-        "note": "The score is relative to the reference models and the benchmark; no probability of quality.",
-    }
-    for name in stale - {str(record["name"]) for record in outputs}:
-        (folder / name).unlink(missing_ok=True)
-    write_json(folder / "manifest.json", manifest)
-    done_path.unlink(missing_ok=True)
-    return manifest
+    cut = _Cut(files, scores, measure, fraction, amount, max_share, seed)
+    key = identity(json.dumps([head, cut.as_dict(), measure, repr(layout)])).hex()
+    with only_writer(folder):
+        output = OutputFolder(folder, key)
+        if (whole := output.manifest()) is not None:
+            return whole
+        output.begin()
+        for number, file in enumerate(files):
+            if output.done(file.name) is None:
+                output.note(file.name, _write_kept(file, scores, folder, measure, layout, cut))
+            if on_progress:
+                on_progress("select", number + 1, len(files))
+        return output.finish(
+            {
+                "scorer_sha256": head["scorer_sha256"],
+                "normaliser_version": head["normaliser_version"],
+                "measure": measure,
+                **cut.as_dict(),
+                "ties": "equal scores are taken in a seeded order of ids; unscored documents are never kept",
+                "inputs": head["inputs"],
+                "note": "The score is relative to the reference models and the benchmark; no probability of "
+                "quality.",
+            }
+        )
 
 
 def _read_head(scores: Path, files: Sequence[InputFile]) -> dict[str, Any]:
@@ -303,74 +115,129 @@ def _read_head(scores: Path, files: Sequence[InputFile]) -> dict[str, Any]:
     return head
 
 
-def _finished(path: Path, key: str) -> dict[str, dict[str, Any]]:
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["key"] == key:
-            return dict(stored["files"])
-    return {}
+class _Cut:
+    """Which documents are kept: above the threshold, and within their source's quota where there is one."""
 
+    def __init__(
+        self,
+        files: Sequence[InputFile],
+        scores: Path,
+        measure: Measure,
+        fraction: float | None,
+        amount: int | None,
+        max_share: float | Mapping[str, float] | None,
+        seed: int,
+    ) -> None:
+        def passes(with_ids: bool) -> Iterator[Chunk]:
+            for file in files:
+                yield from read_scores(
+                    scores, file.name, measure, with_ids=with_ids, with_sources=max_share is not None
+                )
 
-def _written_before(folder: Path) -> set[str]:
-    """Names of outputs that earlier selections left here, whole ones and one that was broken off."""
-    names: set[str] = set()
-    for path in (folder / "manifest.json", folder / ".unfinished.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            names.update(stored.get("stale", ()))
-            records = stored["outputs"] if "outputs" in stored else stored["files"].values()
-            names.update(str(record["name"]) for record in records if record["docs"])
-    return {name for name in names if (folder / name).resolve().is_relative_to(folder.resolve())}
+        self.quotas: Quotas | None = None
+        self._max_share = max_share
+        if max_share is None:
+            self.threshold = find_threshold(passes, fraction, amount=amount, seed=seed)
+            return
+        whole = find_threshold(passes, fraction, amount=amount, seed=seed)
+        budget = budget_of(whole.total_size, fraction, amount)
+        quotas = self.quotas = find_quotas(passes, budget, max_share, seed=seed)
 
+        def within(with_ids: bool) -> Iterator[Chunk]:
+            for chunk in passes(True):
+                inside = quotas.eligible(chunk.scores, chunk.sources, chunk.ids)
+                yield chunk._replace(scores=np.where(inside, chunk.scores, np.float32(np.nan)))
 
-def _finished_manifest(path: Path, key: str) -> bool:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return stored["key"] == key and all((path.parent / o["name"]).is_file() for o in stored["outputs"])
-    return False
+        # Told of the whole corpus, and not of what the quotas leave of it.
+        cut = find_threshold(within, amount=budget, seed=seed)
+        self.threshold = replace(
+            cut,
+            fraction=whole.fraction,
+            amount=whole.amount,
+            kept_fraction=cut.kept_size / whole.total_size,
+            total_size=whole.total_size,
+            scored_docs=whole.scored_docs,
+            unscored_docs=whole.unscored_docs,
+        )
+
+    @property
+    def needs_sources(self) -> bool:
+        return self.quotas is not None
+
+    def keep(self, chunk: Chunk) -> Any:
+        """(n,) which documents of a chunk (with ids, and sources where there are quotas) are kept."""
+        kept = self.threshold.keep(chunk.scores, chunk.ids)
+        if self.quotas is not None:
+            kept &= self.quotas.eligible(chunk.scores, chunk.sources, chunk.ids)
+        return kept
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest: the threshold and, where there are some, the quotas."""
+        found: dict[str, Any] = {"threshold": self.threshold.as_dict()}
+        if self.quotas is not None:
+            share = self._max_share
+            asked = dict(share) if isinstance(share, Mapping) else share
+            found["quotas"] = {"max_share": asked, **self.quotas.as_dict()}
+        return found
 
 
 def _write_kept(
-    file: InputFile, scores: Path, folder: Path, measure: Measure, layout: Layout, threshold: Threshold
+    file: InputFile, scores: Path, folder: Path, measure: Measure, layout: Layout, cut: _Cut
 ) -> dict[str, Any]:
     """Write one file's kept documents; a file of which none is kept gets no output."""
-    name, suffix = (file.name + ".jsonl", ".jsonl") if file.suffix == ".txt" else (file.name, file.suffix)
-    target = folder / name
+    name, suffix = (file.name + ".jsonl", ".jsonl") if file.is_text else (file.name, file.suffix)
+
+    def chunks() -> Iterator[Chunk]:
+        return read_scores(scores, file.name, measure, with_ids=True, with_sources=cut.needs_sources)
+
     kept_docs = kept_size = 0
-    path = _score_path(scores, file.name)
-    for chunk in _chunks(path, measure, True):
-        kept = threshold.keep(chunk.scores, chunk.ids)
+    for chunk in chunks():
+        kept = cut.keep(chunk)
         kept_docs += int(kept.sum())
         kept_size += int(chunk.sizes[kept].sum())
     if kept_docs == 0:
-        with contextlib.suppress(OSError):
-            target.unlink(missing_ok=True)
-        return {"name": name, "docs": 0, "size": 0}
-    rows = _rows(path)
-    with open_writer(target, suffix, SCORE_COLUMN) as writer:
+        return {"name": None, "docs": 0, "size": 0}
+    rows = _rows(chunks(), file)
+    with open_writer(folder / name, suffix) as writer:
         for batch in read_batches(file, layout, whole=True):
-            found, names = rows(len(batch.documents))
-            if names != [_storable(document.id) for document in batch.documents]:
+            chunk = rows(len(batch.documents))
+            if list(chunk.ids) != [
+                document.id.encode("utf-8", "replace").decode("utf-8") for document in batch.documents
+            ]:
                 raise InputError(f"{file.path}: the file changed since it was scored; score it again")
-            writer.write(batch, threshold.keep(found, names).tolist(), list(found))
+            writer.write(batch, cut.keep(chunk).tolist(), {SCORE_COLUMN: list(chunk.scores)})
     return {"name": name, "docs": kept_docs, "size": kept_size}
 
 
-def _rows(path: Path) -> Callable[[int], tuple[Any, list[str]]]:
-    """The stored scores and ids, so many at a time."""
-    source = _chunks(path, "docs", True)
-    scores = np.empty(0, dtype=np.float32)
-    names: list[str] = []
+def _rows(source: Iterator[Chunk], file: InputFile) -> Callable[[int], Chunk]:
+    """The stored rows, so many at a time."""
+    have: list[Chunk] = []  # one chunk, or none
+    at = 0
 
-    def take(n: int) -> tuple[Any, list[str]]:
-        nonlocal scores, names
-        while len(names) < n:
-            chunk = next(source, None)
-            if chunk is None:
-                raise InputError(f"{path}: fewer scores than documents; score the corpus again")
-            scores, names = np.concatenate([scores, chunk.scores]), names + list(chunk.ids)
-        taken = scores[:n], names[:n]
-        scores, names = scores[n:], names[n:]
+    def take(n: int) -> Chunk:
+        nonlocal at
+        while not have or have[0].scores.size - at < n:
+            more = next(source, None)
+            if more is None:
+                raise InputError(f"{file.path}: fewer scores than documents; score the corpus again")
+            have[:] = [_joined(_slice(have[0], at, None), more) if have else more]
+            at = 0
+        taken = _slice(have[0], at, at + n)
+        at += n
         return taken
 
     return take
+
+
+def _slice(chunk: Chunk, start: int, stop: int | None) -> Chunk:
+    part = slice(start, stop)
+    return Chunk(chunk.scores[part], chunk.sizes[part], chunk.ids[part], chunk.sources[part])
+
+
+def _joined(first: Chunk, second: Chunk) -> Chunk:
+    return Chunk(
+        np.concatenate([first.scores, second.scores]),
+        np.concatenate([first.sizes, second.sizes]),
+        [*first.ids, *second.ids],
+        [*first.sources, *second.sources],
+    )

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firsthand.data.documents import Document
+from firsthand.corpora.documents import Document
 from firsthand.data.preselect.holdout import HoldOutReport, train_scorer
 from firsthand.data.preselect.labels import Positives, build_labels
 from firsthand.data.preselect.scorer import Scorer

@@ -74,7 +74,9 @@ class FastTextScorer(Scorer):
             ) from error
 
     def _probabilities(self, texts: list[str]) -> ArrayLike:
-        labels, values = self._model.predict([_plain_words(text) for text in texts], k=2)
+        # What the library's `predict` calls once it has looked for line breaks: normalised texts have none.
+        lines = [_plain_words(text) + "\n" for text in texts]
+        labels, values = self._model.f.multilinePredict(lines, 2, 0.0, "strict")
         # Words that training never saw and no bucket either leave no label at all: no evidence, one half.
         return [
             (vs[0] if ls[0] == "__label__1" else vs[1]) if len(ls) == 2 else _one_label(ls, vs)

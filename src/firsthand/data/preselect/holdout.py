@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firsthand.data.preselect.labels import seeded_order
+from firsthand.corpora.ids import seeded_order
 from firsthand.data.preselect.scorer import Scorer
 from firsthand.errors import InputError
 

@@ -13,22 +13,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firsthand.data.document_ids import identity
+from firsthand.corpora.ids import seeded_order
 from firsthand.data.preselect.errors import EmptyClassError
 from firsthand.data.preselect.strength import level_histogram
 from firsthand.errors import InputError
 
-__all__ = ["Positives", "build_labels", "seeded_order"]
+__all__ = ["Positives", "build_labels"]
 
 Positives = Literal["exact", "quantile", "auto"]
 Indices = NDArray[np.intp]
-
-
-def seeded_order(ids: Sequence[str], seed: int) -> NDArray[np.uint64]:
-    """(D,) uint64 keys: sorting by them is a random permutation that depends on ids and seed only."""
-    salt = f"order:{seed}"
-    blocks = b"".join(identity(salt, name)[:8] for name in ids)
-    return np.frombuffer(blocks, dtype="<u8").astype(np.uint64)
 
 
 def build_labels(

@@ -9,22 +9,27 @@ constant and flip close pairs.
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firsthand.data.document_ids import identity
-from firsthand.data.documents import Document, atomic_file
-from firsthand.errors import InputError, MissingDependencyError, NotFoundError
-
-if TYPE_CHECKING:
-    from firsthand.lm import LanguageModel
+from firsthand.corpora.documents import Document
+from firsthand.data.preselect.loss_shards import (
+    Shard,
+    ShardLosses,
+    folder_name,
+    parquet,
+    shards_of,
+    start_token,
+)
+from firsthand.errors import InputError, NotFoundError
+from firsthand.launch import Rank, map_with_actors
+from firsthand.launch.ray_session import ray_session
 
 __all__ = ["LossMatrix", "Model", "measure_losses", "read_losses", "sliding_nll"]
 
@@ -32,6 +37,7 @@ Floats = NDArray[np.float64]
 # A name that `firsthand.lm.load` takes, a loaded model, or a function: texts -> nats per token of each.
 Model = "str | LanguageModel | Callable[[Sequence[str]], Sequence[Floats]]"
 
+LATE_SECONDS = 90.0  # longer than a network file system keeps what it saw of a folder
 COLUMNS = ("id", "model", "nats", "n_tokens", "n_chars", "n_bytes")
 
 
@@ -47,28 +53,9 @@ def sliding_nll(model: Any, text: str, *, block: int = 1900, stride: int = 512, 
     from firsthand import lm
 
     if isinstance(model, lm.LanguageModel):
-        with _start_token(model):
+        with start_token(model):
             return float(lm.document_losses(model, [text], block=block, stride=stride, bos=bos).nats[0])
     return float(lm.document_losses(model, [text]).nats[0])
-
-
-@contextlib.contextmanager
-def _start_token(model: LanguageModel) -> Iterator[None]:
-    """A tokenizer without BOS starts with EOS for the while: each model then scores all its tokens."""
-    tokenizer: Any = model.tokenizer
-    if tokenizer.bos_token_id is not None:
-        yield
-        return
-    if tokenizer.eos_token is None:
-        raise InputError(
-            f"the tokenizer of {model.name} has neither BOS nor EOS: the first token of each document would "
-            "go unscored, and the losses would not compare with other models'"
-        )
-    tokenizer.bos_token = tokenizer.eos_token
-    try:
-        yield
-    finally:
-        tokenizer.bos_token = None
 
 
 def measure_losses(
@@ -81,12 +68,17 @@ def measure_losses(
     shard_size: int = 256,
     device: str = "auto",
     dtype: str | None = None,
+    engine: str = "inline",
+    workers: int = 1,
+    address: str | None = None,
+    rank: Rank | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Path:
     """Total nats of every document under every model, one Parquet file a model and shard.
 
-    Models are loaded one at a time. A shard that is there with the same content key (documents, model,
-    windows) is not computed again, so an interrupted run goes on where it stopped.
+    Models are measured one after the other. A shard that is there with the same content key (documents,
+    model, windows) is not computed again, so an interrupted run goes on where it stopped. The files are the
+    same wherever they were computed; on unlike processors or numbers of threads, up to rounding.
 
     Args:
         models: name -> a name that `firsthand.lm.load` takes, a loaded `LanguageModel`, or a function from
@@ -95,12 +87,27 @@ def measure_losses(
         folder: gets MODEL/NNNNN.parquet with columns id, model, nats, n_tokens, n_chars, n_bytes.
         block, stride: windows for documents longer than `block` tokens.
         shard_size: documents a shard.
-        device, dtype: for models loaded here.
-        on_progress: called with (model, shards done, shards in all).
+        device, dtype: for models loaded by name. A dtype of None is float32 on processors and bfloat16 on
+            GPUs: say which where both may work on one folder.
+        engine: "inline" measures in this process. "ray" has `workers` processes, each of which loads the
+            model once and takes shards, on the Ray at `address` (None: the initialised one, or one started on
+            this machine). Workers have one processor each and, unless the device is "cpu", a share of the
+            cluster's GPUs. They send figures back: only this process writes.
+        rank: this process's place among those that torchrun started (`firsthand.launch.process_group`). Each
+            measures its share of every model's shards on its own GPU and writes them; `folder` must be
+            the same for all. All leave together.
+        on_progress: called with (model, shards done, shards in all); under torchrun in the first process
+            only, with its own shards.
 
     Returns:
         `folder`, for `read_losses`.
+
+    Raises:
+        InputError: no model or document, ids that repeat, a wrong engine, a model that is not a name with
+            "ray", several processes with "ray", or a `folder` that the processes do not share.
+        CheckError: a worker died three times over one shard, or another process failed.
     """
+    rank = rank or Rank()
     if not models:
         raise InputError("no model was named")
     if not documents:
@@ -108,104 +115,107 @@ def measure_losses(
     ids = [document.id for document in documents]
     if len(set(ids)) != len(ids):
         raise InputError("ids repeat: each document needs an id of its own")
-    starts = range(0, len(documents), shard_size)
-    for name, model in models.items():
-        target = folder / _folder_name(name)
-        shards: list[tuple[Path, str, Sequence[Document]]] = []
-        for number, start in enumerate(starts):
-            part = documents[start : start + shard_size]
-            key = _shard_key(name, model, part, f"{block}:{stride}:{dtype}")
-            shards.append((target / f"{number:05d}.parquet", key, part))
-        for stale in set(target.glob("*.parquet")) - {path for path, _, _ in shards}:
-            stale.unlink()  # of a larger sample, before: it would be read as part of this one
-        open_shards = [shard for shard in shards if _stored_key(shard[0]) != shard[1]]
-        done = len(shards) - len(open_shards)
-        if on_progress:
-            on_progress(name, done, len(shards))
-        if not open_shards:
-            continue
-        loaded = _loaded(model, device, dtype)
-        for path, key, part in open_shards:
-            _write_shard(path, key, name, loaded, part, block, stride)
-            done += 1
-            if on_progress:
-                on_progress(name, done, len(shards))
-        del loaded
+    _check_engine(models, engine, workers, rank)
+    shards = {
+        name: shards_of(name, model, documents, folder, shard_size, f"{block}:{stride}:{dtype}")
+        for name, model in models.items()
+    }
+    if rank.first:
+        for name, lot in shards.items():  # of a larger sample, before: they would be read as part of this one
+            for stale in set((folder / folder_name(name)).glob("*.parquet")) - {shard.path for shard in lot}:
+                stale.unlink(missing_ok=True)
+    with ray_session(workers, address) if engine == "ray" else contextlib.nullcontext():
+        for name, model in models.items():
+            mine = [shard for shard in shards[name] if rank.takes(shard.number)]
+            left = [shard for shard in mine if not shard.done()]
+            done = len(mine) - len(left)
+
+            def report(finished: int = 0, name: str = name, total: int = len(mine)) -> None:
+                nonlocal done
+                done += finished
+                if on_progress and rank.first:
+                    on_progress(name, done, total)
+
+            report()
+            options: dict[str, Any] = {
+                "device": rank.device(device),
+                "dtype": dtype,
+                "block": block,
+                "stride": stride,
+            }
+            if not left:
+                continue
+            if engine == "ray":
+                _measure_on_ray(name, model, left, workers, options, report)
+            else:
+                measure = ShardLosses(model, **options)
+                for shard in left:
+                    shard.write(name, measure(shard.item()))
+                    report(1)
+                del measure
+    rank.barrier()
+    if rank.world > 1 and rank.first:
+        _await_files([shard for lot in shards.values() for shard in lot], folder)
     return folder
 
 
-def _folder_name(name: str) -> str:
-    """Readable, a legal folder, and different for different names."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[-60:]}-{identity(name).hex()[:8]}"
+def _check_engine(models: Mapping[str, Any], engine: str, workers: int, rank: Rank) -> None:
+    if engine not in ("inline", "ray"):
+        raise InputError(f"losses run on the engines 'inline' and 'ray', not {engine!r}")
+    if engine == "inline":
+        return
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}")
+    if rank.world > 1:
+        raise InputError("choose one: Ray, or several processes under torchrun")
+    for name, model in models.items():
+        if not isinstance(model, str):
+            raise InputError(
+                f"the engine 'ray' takes names of models only, since every worker loads its own: {name!r} is "
+                f"a {type(model).__name__}; save the model to a folder and give its path"
+            )
 
 
-def _shard_key(name: str, model: Any, part: Sequence[Document], options: str) -> str:
-    pieces = [item for document in part for item in (document.id, document.text)]
-    return identity(name, _model_stamp(model), options, *pieces).hex()
-
-
-def _model_stamp(model: Any) -> str:
-    """A local folder or file is known by its files' sizes and times; anything else by its name."""
-    if not isinstance(model, str):
-        return str(getattr(model, "name", getattr(model, "__qualname__", type(model).__qualname__)))
-    path = Path(model).expanduser()
-    if not path.exists():
-        return model
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return json.dumps([model, [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]])
-
-
-def _loaded(model: Any, device: str, dtype: str | None) -> Any:
-    if not isinstance(model, str):
-        return model
-    from firsthand import lm
-
-    return lm.load(model, device=device, dtype=dtype)
-
-
-def _parquet() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependencyError("losses need pyarrow: pip install 'firsthand[data]'") from error
-    return pyarrow, pyarrow.parquet
-
-
-def _stored_key(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with contextlib.suppress(Exception):  # whatever is damaged is computed again
-        metadata = _parquet()[1].read_schema(path).metadata or {}
-        return str(metadata.get(b"firsthand_key", b"").decode())
-    return None
-
-
-def _write_shard(
-    path: Path, key: str, name: str, model: Any, part: Sequence[Document], block: int, stride: int
+def _measure_on_ray(
+    name: str,
+    model: str,
+    shards: Sequence[Shard],
+    workers: int,
+    options: Mapping[str, Any],
+    report: Callable[[int], None],
 ) -> None:
-    from firsthand import lm
+    def write(place: int, columns: dict[str, Any]) -> None:
+        shards[place].write(name, columns)
+        report(1)
 
-    texts = [document.text for document in part]
-    ids = [document.id for document in part]
-    if isinstance(model, lm.LanguageModel):
-        with _start_token(model):
-            found = lm.document_losses(model, texts, ids, block=block, stride=stride)
-    else:
-        found = lm.document_losses(model, texts, ids)
-    pa, pq = _parquet()
-    table = pa.table(
-        {
-            "id": pa.array(ids, pa.string()),
-            "model": pa.array([name] * len(ids), pa.string()),
-            "nats": pa.array(found.nats, pa.float64()),
-            "n_tokens": pa.array(found.n_tokens, pa.int64()),
-            "n_chars": pa.array(found.n_chars, pa.int64()),
-            "n_bytes": pa.array(found.n_bytes, pa.int64()),
-        }
-    ).replace_schema_metadata({"firsthand_key": key})
-    with atomic_file(path) as beside:
-        pq.write_table(table, beside)
+    map_with_actors(
+        (shard.item() for shard in shards),
+        f"{ShardLosses.__module__}:{ShardLosses.__name__}",
+        {"model": _wherever(model), **options},
+        workers=workers,
+        gpus=0.0 if options["device"] == "cpu" else None,
+        on_finished=write,
+    )
+
+
+def _wherever(model: str) -> str:
+    """The model's name for a process that may have been started in another folder."""
+    from firsthand.lm.embedded import EMBEDDED
+
+    path = Path(model).expanduser()
+    return str(path.absolute()) if model not in EMBEDDED and path.exists() else model
+
+
+def _await_files(shards: Sequence[Shard], folder: Path) -> None:
+    """All shards are here, or `InputError`; a network file system may show others' files a little late."""
+    deadline = time.monotonic() + LATE_SECONDS
+    while lacking := [shard for shard in shards if not shard.done()]:
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"{folder}: {len(lacking)} of {len(shards)} shards that other processes measured are not here, "
+                f"{lacking[0].path.name} the first; all processes need one folder that they share"
+            )
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True)
@@ -246,7 +256,7 @@ def read_losses(path: Path | str, models: Sequence[str] | None = None) -> LossMa
     files = sorted(source.rglob("*.parquet")) if source.is_dir() else [source]
     if not source.exists() or not files:
         raise NotFoundError(f"{source}: no losses here (Parquet files with columns {', '.join(COLUMNS)})")
-    pa, pq = _parquet()
+    pa, pq = parquet()
     tables = []
     for file in files:
         try:

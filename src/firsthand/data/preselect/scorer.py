@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firsthand.data.document_ids import identity
-from firsthand.data.documents import atomic_file
+from firsthand.corpora.ids import identity
+from firsthand.corpora.places import atomic_file
 from firsthand.data.preselect.errors import EmptyClassError, ScorerVersionError
 from firsthand.data.preselect.text import NORMALISER_VERSION, normalize_text
 from firsthand.errors import InputError, NotFoundError

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firsthand.data.preselect.labels import seeded_order
+from firsthand.corpora.ids import seeded_order
+from firsthand.corpora.threshold import Measure, Threshold, threshold_for
 from firsthand.data.preselect.scorer import Scorer
 from firsthand.data.preselect.scorers import ScorerKind, make_scorer
-from firsthand.data.preselect.threshold import Threshold, threshold_for
 from firsthand.errors import InputError
 
 __all__ = [
@@ -26,8 +26,6 @@ __all__ = [
     "random_selection",
     "select_by_score",
 ]
-
-Measure = Literal["chars", "tokens", "docs"]
 
 
 @dataclass(frozen=True)

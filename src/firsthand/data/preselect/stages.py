@@ -9,34 +9,34 @@ input and settings is not done again.
 from __future__ import annotations
 
 import contextlib
-import heapq
+import importlib.util
 import json
+import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from firsthand.data.document_ids import UniqueIds, identity
-from firsthand.data.documents import (
-    Document,
-    InputFile,
-    Layout,
-    atomic_file,
-    find_inputs,
-    read_batches,
-    read_documents,
-)
+from firsthand.corpora.documents import Document
+from firsthand.corpora.files import InputFile, find_inputs
+from firsthand.corpora.ids import identity
+from firsthand.corpora.near_duplicates import NearDuplicateWarning
+from firsthand.corpora.places import atomic_file, write_json
+from firsthand.data.preselect.confidence import strength_confidence
 from firsthand.data.preselect.config import RunConfig
-from firsthand.data.preselect.corpus import Progress, score_corpus, select_corpus, write_json
+from firsthand.data.preselect.corpus import select_corpus
 from firsthand.data.preselect.errors import SaturationWarning
 from firsthand.data.preselect.holdout import train_scorer
-from firsthand.data.preselect.labels import Positives, build_labels, seeded_order
+from firsthand.data.preselect.labels import Positives, build_labels
 from firsthand.data.preselect.losses import measure_losses, read_losses
+from firsthand.data.preselect.sampling import read_seed, sample_seed
 from firsthand.data.preselect.scorer import Scorer
-from firsthand.data.preselect.scorers import load_scorer, make_scorer
-from firsthand.data.preselect.strength import Ties, level_histogram, predictive_strength
+from firsthand.data.preselect.scorers import make_scorer
+from firsthand.data.preselect.scoring import Progress, score_corpus
+from firsthand.data.preselect.strength import Ties, compare_estimators, level_histogram, predictive_strength
+from firsthand.data.preselect.text import token_counter
 from firsthand.errors import (
     InputError,
     MissingDependencyError,
@@ -44,84 +44,17 @@ from firsthand.errors import (
     NotFoundError,
     OutputError,
 )
+from firsthand.launch.cache import cache_root
 
 __all__ = [
     "read_strength",
+    "require_models",
     "run",
-    "sample_seed",
-    "token_counter",
     "train_from_strength",
     "write_strength",
 ]
 
-
-def sample_seed(
-    files: Sequence[InputFile],
-    target: Path,
-    *,
-    layout: Layout | None = None,
-    seed: int = 0,
-    seed_docs: int = 2000,
-    min_chars: int = 200,
-    max_chars: int = 4000,
-) -> list[Document]:
-    """Draw the seed sample and write it to `target` as JSONL (id, text, source).
-
-    One pass in constant memory. A document is drawn by a seeded hash of its id: the sample does not depend
-    on the order of the files. Documents of fewer than `min_chars` characters are passed over, longer ones
-    are cut at `max_chars`, so that all models will read the same.
-
-    Raises:
-        InputError: an id that occurs twice, a corpus of one document, or fewer than two that are long enough.
-    """
-    layout = layout or Layout()
-    drawn: list[tuple[int, str, Document]] = []  # a heap, the last in the seeded order on top
-    total = 0
-    with UniqueIds() as ids:
-        for file in files:
-            for batch in read_batches(file, layout):
-                names = [document.id for document in batch.documents]
-                ids.add(names)
-                total += len(names)
-                keys = seeded_order(names, seed).tolist()
-                for key, document in zip(keys, batch.documents, strict=True):
-                    if len(document.text) < min_chars:
-                        continue
-                    entry = (-key, document.id, document)
-                    if len(drawn) < seed_docs:
-                        heapq.heappush(drawn, entry)
-                    elif entry > drawn[0]:
-                        heapq.heapreplace(drawn, entry)
-        ids.require(files, layout)
-    if total < 2:
-        raise InputError(
-            f"{files[0].path}: the corpus has one document, there is nothing to select from; "
-            "a text file can be cut into its paragraphs or lines (text-unit)"
-        )
-    if len(drawn) < 2:
-        raise InputError(
-            f"of {total} documents {len(drawn)} have at least {min_chars} characters; lower min-chars"
-        )
-    drawn.sort(reverse=True)
-    sample = [
-        Document(document.id, _encodable(document.text[:max_chars]), document.source)
-        for _, _, document in drawn
-    ]
-    with atomic_file(target) as beside, beside.open("w", encoding="utf-8", newline="\n") as stream:
-        for document in sample:
-            record = {"id": document.id, "text": document.text, "source": document.source}
-            stream.write(json.dumps(record) + "\n")
-    return sample
-
-
-def _encodable(text: str) -> str:
-    """A lone surrogate becomes "?": no tokenizer takes it."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def read_seed(path: Path) -> list[Document]:
-    """The documents that `sample_seed` wrote."""
-    return list(read_documents(find_inputs([path]), Layout(source_field="source")))
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def write_strength(
@@ -132,16 +65,24 @@ def write_strength(
     documents: Sequence[Document] | None = None,
     ties: Ties = "zero",
     min_gap: float = 0.0,
+    compare: bool = False,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """S of every document with losses, as Parquet (id, strength, n_pairs, source).
+    """S of every document with losses, as Parquet.
+
+    The columns are id, strength, n_pairs, source, and std_error, low, high of `strength_confidence`.
 
     Args:
         losses: Parquet of losses, see `read_losses`.
         ability: model -> benchmark score.
         documents: for their sources; without them `source` is empty. Losses of other documents are left out.
+        ties, min_gap: as in `predictive_strength`.
+        compare: also rank the documents by the estimators of `compare_estimators`, in bits per character.
+        seed: seeds the bootstrap where there are more than seven models.
 
     Returns:
-        A report: levels overall and by source, agreement of every pair of models, saturation, missing.
+        A report: levels overall and by source, agreement of every pair of models, saturation, missing, the
+        figures of `StrengthConfidence.as_dict`, and the comparison of estimators or None.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -149,15 +90,22 @@ def write_strength(
     matrix = read_losses(losses, list(ability))
     scores = np.array(list(ability.values()))
     nats, ids = matrix.nats, list(matrix.ids)
+    chosen = np.arange(len(ids))
     sources = [""] * len(ids)
     if documents is not None:
         place = {name: at for at, name in enumerate(ids)}
         wanted = [document for document in documents if document.id in place]
         if not wanted:
             raise InputError(f"{losses}: none of the documents has a loss here")
-        nats = nats[[place[document.id] for document in wanted]]
+        chosen = np.array([place[document.id] for document in wanted])
+        nats = nats[chosen]
         ids, sources = [d.id for d in wanted], [d.source for d in wanted]
     strength, pairs = predictive_strength(nats, scores, ties=ties, min_gap=min_gap, return_pairs=True)
+    confidence = strength_confidence(nats, scores, ties=ties, min_gap=min_gap, seed=seed)
+    estimators = None
+    if compare:
+        bits = matrix.bits_per_char()[chosen]  # the sign estimator depends on the unit
+        estimators = compare_estimators(bits, scores, ties=ties, min_gap=min_gap).as_dict()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SaturationWarning)  # it goes into the report
         histogram = level_histogram(strength, sources)
@@ -167,6 +115,9 @@ def write_strength(
             "strength": pa.array(strength, pa.float64()),
             "n_pairs": pa.array([pairs.weaker.size] * len(ids), pa.int32()),
             "source": pa.array(sources, pa.string()),
+            "std_error": pa.array(confidence.standard_error, pa.float64()),
+            "low": pa.array(confidence.low, pa.float64()),
+            "high": pa.array(confidence.high, pa.float64()),
         }
     )
     with atomic_file(target) as beside:
@@ -176,6 +127,7 @@ def write_strength(
         "documents": len(ids),
         "missing": histogram.missing,
         "pairs": int(pairs.weaker.size),
+        "possible_levels": (2 if ties == "half" else 1) * int(pairs.weaker.size) + 1,
         "levels": dict(zip((f"{s:.6g}" for s in histogram.levels), histogram.counts, strict=True)),
         "by_source": {name: list(counts) for name, counts in histogram.by_source.items()},
         "largest_share": histogram.largest_share,
@@ -184,7 +136,53 @@ def write_strength(
             {"weaker": names[i], "stronger": names[j], "share": None if np.isnan(share) else float(share)}
             for i, j, share in zip(pairs.weaker, pairs.stronger, pairs.agreement, strict=True)
         ],
+        "confidence": confidence.as_dict(),
+        "estimators": estimators,
     }
+
+
+def require_models(names: Iterable[str]) -> None:
+    """Raise at once where `firsthand.lm.load` would find nothing; no weights are read.
+
+    A hub name is taken at its word, since asking the hub needs a network; but where the folder in front of
+    the slash is one here, and the hub's model was never fetched, a folder was meant.
+
+    Raises:
+        ModelNotFoundError: nothing answers to a name. MissingDependencyError: its package is not installed.
+    """
+    from firsthand.lm.embedded import EMBEDDED
+
+    for name in names:
+        path = Path(name).expanduser()
+        if name in EMBEDDED:
+            embedded = EMBEDDED[name]
+            cached = (("unpacked", embedded.sha256), (embedded.name, embedded.file))
+            there = any(cache_root().joinpath("lm", *parts).exists() for parts in cached)
+            if not there and not all(importlib.util.find_spec(package) for package, _ in embedded.parts):
+                raise MissingDependencyError(f"the model {name!r} is not installed: {embedded.install}")
+        elif path.is_dir():
+            if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
+                raise ModelNotFoundError(f"{path} is no model folder: it lacks config.json or *.safetensors")
+        elif path.suffix == ".gguf" or not _HUB_NAME.fullmatch(name):
+            if not path.is_file():
+                raise ModelNotFoundError(
+                    f"no model answers to {name!r}: there is no such folder or file here, and it is neither "
+                    f"an installed model ({', '.join(EMBEDDED)}) nor a hub name such as 'org/name'"
+                )
+        elif path.parent.is_dir() and not _fetched(name):
+            raise ModelNotFoundError(
+                f"there is no {path.name!r} in the folder {path.parent}; if you mean the hub's {name!r}, "
+                f"fetch it first: hf download {name}"
+            )
+
+
+def _fetched(name: str) -> bool:
+    """Whether the local Hugging Face cache holds the hub's model."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return False
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
 def read_strength(path: Path) -> tuple[list[str], Any]:
@@ -257,25 +255,21 @@ def train_from_strength(
     }
 
 
-def token_counter(name: str) -> Callable[[str], int]:
-    """A function that counts a text's tokens (no special ones) with a Hugging Face tokenizer.
-
-    Args:
-        name: a tokenizer.json, a folder that holds one, or a name on the hub.
-    """
+@contextlib.contextmanager
+def _folder(output: Path) -> Iterator[None]:
+    """Make the folder now; where the block fails and nothing was written, it goes again."""
+    made = [path for path in (output, *output.parents) if not path.exists()]
     try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingDependencyError(
-            "counting tokens needs tokenizers: pip install 'firsthand[lm]'"
-        ) from error
-    path = Path(name).expanduser()
-    path = path / "tokenizer.json" if path.is_dir() else path
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot create {output}: {error.strerror or error}") from error
     try:
-        tokenizer: Any = Tokenizer.from_file(str(path)) if path.is_file() else Tokenizer.from_pretrained(name)
-    except Exception as error:  # tokenizers raises bare exceptions
-        raise ModelNotFoundError(f"the tokenizer {name!r} could not be loaded: {error}") from error
-    return lambda text: len(tokenizer.encode(_encodable(text), add_special_tokens=False).ids)
+        yield
+    except BaseException:
+        for path in made:  # the innermost first
+            with contextlib.suppress(OSError):
+                path.rmdir()  # only if empty
+        raise
 
 
 class _Stages:
@@ -314,6 +308,8 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
         raise InputError(f"models: at least 3 with distinct ability are needed, there are {distinct}")
     if config.stride > config.block:
         raise InputError(f"stride ({config.stride}) must be at most block ({config.block})")
+    if config.fraction is not None and config.amount is not None:
+        raise InputError("give a fraction or an amount, not both")
     if config.measure == "tokens" and not config.tokenizer:
         raise InputError("measure = 'tokens' needs a tokenizer")
     files = find_inputs(config.inputs)
@@ -321,12 +317,22 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
     for file in files:
         if output.resolve() in file.path.resolve().parents:
             raise InputError(f"{file.path} lies in the output folder {output}; name another output")
-    count_tokens = token_counter(config.tokenizer) if config.tokenizer else None
+    if config.tokenizer:
+        token_counter(config.tokenizer)  # before hours of losses, not after
     scorer = make_scorer(config.scorer, **config.scorer_parameters())  # says at once what is not installed
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create {output}: {error.strerror or error}") from error
+    require_models(ability)
+    with _folder(output):
+        return _run(config, ability, files, output, scorer, on_progress)
+
+
+def _run(
+    config: RunConfig,
+    ability: dict[str, float],
+    files: Sequence[InputFile],
+    output: Path,
+    scorer: Scorer,
+    on_progress: Progress | None,
+) -> dict[str, Any]:
     stages = _Stages(output)
     layout = config.layout
     seed_file, strength_file, scorer_folder = (
@@ -336,21 +342,25 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
     )
     stamps = [file.stamp() for file in files]
 
-    def take_sample() -> dict[str, Any]:
-        drawn = sample_seed(
-            files,
-            seed_file,
-            layout=layout,
-            seed=config.seed,
-            seed_docs=config.seed_docs,
-            min_chars=config.min_chars,
-            max_chars=config.max_chars,
-        )
-        digest = identity(*(part for d in drawn for part in (d.id, d.text, d.source))).hex()
-        return {"documents": len(drawn), "chars": sum(len(d.text) for d in drawn), "key": digest}
+    sampling: dict[str, Any] = {
+        "seed": config.seed,
+        "seed_docs": config.seed_docs,
+        "min_chars": config.min_chars,
+        "max_chars": config.max_chars,
+        "stratify_by": config.stratify_by,
+        "per_group": config.per_group,
+        "max_groups": config.max_groups,
+        "near_duplicates": config.near_duplicates,
+    }
 
-    sampling = [config.seed, config.seed_docs, config.min_chars, config.max_chars, repr(layout)]
-    sampled = stages.once("sample", [seed_file], [stamps, sampling], take_sample)
+    def take_sample() -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NearDuplicateWarning)  # it goes into the report
+            drawn = sample_seed(files, seed_file, layout=layout, on_progress=on_progress, **sampling)
+        digest = identity(*(part for d in drawn.documents for part in (d.id, d.text, d.source))).hex()
+        return {"key": digest, **drawn.as_dict()}
+
+    sampled = stages.once("sample", [seed_file], [stamps, sampling, repr(layout)], take_sample)
     sample = read_seed(seed_file)
 
     # Losses keep their own keys, one a shard: a model that is added later leaves the others' as they are.
@@ -362,6 +372,9 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
         stride=config.stride,
         device=config.device,
         dtype=config.dtype,
+        engine="ray" if config.engine == "ray" else "inline",
+        workers=config.workers,
+        address=config.address,
         on_progress=on_progress,
     )
     loss_stamps = sorted(
@@ -371,7 +384,7 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
     strength = stages.once(
         "strength",
         [strength_file],
-        [sampled["key"], loss_stamps, ability, config.ties, config.min_gap],
+        [sampled["key"], loss_stamps, ability, config.ties, config.min_gap, config.compare, config.seed],
         lambda: write_strength(
             output / "losses",
             ability,
@@ -379,6 +392,8 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
             documents=sample,
             ties=config.ties,
             min_gap=config.min_gap,
+            compare=config.compare,
+            seed=config.seed,
         ),
     )
 
@@ -398,12 +413,14 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
         lambda: train_from_strength(sample, strength_file, scorer, scorer_folder, **labelling),
     )
     scored = score_corpus(
-        load_scorer(scorer_folder),
+        scorer_folder,
         files,
         output / "scores",
         layout=layout,
-        count_tokens=count_tokens,
-        token_name=config.tokenizer or "",
+        tokenizer=config.tokenizer,
+        engine=config.engine,
+        workers=config.workers,
+        address=config.address,
         on_progress=on_progress,
     )
     manifest = select_corpus(
@@ -411,6 +428,8 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
         output / "scores",
         output / "kept",
         fraction=config.fraction,
+        amount=config.amount,
+        max_share=config.max_share,
         measure=config.measure,
         layout=layout,
         seed=config.seed,
@@ -419,10 +438,14 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
     summary = {
         "documents": scored.n_docs,
         "unscored": scored.n_unscored,
-        "sample": {name: sampled[name] for name in ("documents", "chars")},
+        "sample": {name: value for name, value in sampled.items() if name != "key"},
         "strength": strength,
         "scorer": trained,
-        "selection": {"measure": config.measure, **manifest["threshold"]},
+        "selection": {
+            "measure": config.measure,
+            "quotas": manifest.get("quotas"),
+            **manifest["threshold"],
+        },
         "kept": str(output / "kept"),
         "skipped": stages.skipped,
     }

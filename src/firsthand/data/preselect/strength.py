@@ -11,6 +11,7 @@ no probability of quality.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -233,10 +234,12 @@ def level_histogram(
     levels, place, counts = np.unique(s[there], return_inverse=True, return_counts=True)
     by_source: dict[str, tuple[int, ...]] = {}
     if sources is not None:
-        names = np.asarray(sources, dtype=object)[there]
-        for name in sorted(set(names.tolist())):
-            row = np.bincount(place[names == name], minlength=levels.size)
-            by_source[str(name)] = tuple(int(n) for n in row)
+        names, which = np.unique(np.asarray(sources, dtype=object)[there], return_inverse=True)
+        table = np.bincount(which * levels.size + place, minlength=names.size * levels.size)
+        by_source = {
+            str(name): tuple(row)
+            for name, row in zip(names, table.reshape(names.size, levels.size).tolist(), strict=True)
+        }
     histogram = LevelHistogram(
         tuple(levels.tolist()), tuple(int(n) for n in counts), int((~there).sum()), by_source
     )
@@ -266,8 +269,17 @@ class EstimatorComparison:
     rank_agreement: dict[tuple[str, str], float]
     top_overlap: dict[tuple[str, str], float]
 
+    def as_dict(self) -> dict[str, dict[str, float | None]]:
+        """The two comparisons, "first/second" -> figure, for a report; None where there is none."""
+        return {
+            name: {"/".join(pair): None if math.isnan(value) else value for pair, value in figures.items()}
+            for name, figures in (("rank_agreement", self.rank_agreement), ("top_overlap", self.top_overlap))
+        }
 
-def compare_estimators(losses: ArrayLike, ability: ArrayLike, *, ties: Ties = "zero") -> EstimatorComparison:
+
+def compare_estimators(
+    losses: ArrayLike, ability: ArrayLike, *, ties: Ties = "zero", min_gap: float = 0.0
+) -> EstimatorComparison:
     """Does the choice of estimator change which documents come first?
 
     Compares S with the estimators "spearmanr" and "sign" of Thrush et al. (arXiv 2409.05816). The sign
@@ -277,14 +289,19 @@ def compare_estimators(losses: ArrayLike, ability: ArrayLike, *, ties: Ties = "z
         losses: (D, N), NaN = missing; such documents are NaN in all three.
         ability: (N,).
         ties: as in `predictive_strength`.
+        min_gap: pairs of models closer than this in ability are left out of strength and sign; Spearman's
+            estimator has no pairs and is as without.
+
+    Raises:
+        InputError: as in `predictive_strength`.
     """
     from scipy.stats import rankdata
 
     s = np.asarray(ability, dtype=np.float64)
-    strength = predictive_strength(losses, s, ties=ties)
+    strength = predictive_strength(losses, s, ties=ties, min_gap=min_gap)
     c = check_losses(losses, s.size)
     there = ~np.isnan(strength)
-    weaker, stronger = ability_pairs(s)
+    weaker, stronger = ability_pairs(s, min_gap)
     z_all = s.size * (s.size - 1) / 2
 
     spearman = np.full(c.shape[0], np.nan)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firsthand.errors import InputError
+from firsthand.errors import InputError, MissingDependencyError, ModelNotFoundError
 
-__all__ = ["NORMALISER_VERSION", "bits_per_char", "normalize_text"]
+__all__ = ["NORMALISER_VERSION", "bits_per_char", "encodable", "normalize_text", "token_counter"]
 
 NORMALISER_VERSION = "1"
 
@@ -77,3 +78,29 @@ def bits_per_char(
     lengths = np.array(sizes, dtype=np.float64)
     lengths[lengths == 0] = np.nan
     return nats / (lengths * math.log(2))
+
+
+def encodable(text: str) -> str:
+    """A lone surrogate becomes "?": no tokenizer takes it."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def token_counter(name: str) -> Callable[[str], int]:
+    """A function that counts a text's tokens (no special ones) with a Hugging Face tokenizer.
+
+    Args:
+        name: a tokenizer.json, a folder that holds one, or a name on the hub.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingDependencyError(
+            "counting tokens needs tokenizers: pip install 'firsthand[lm]'"
+        ) from error
+    path = Path(name).expanduser()
+    path = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        tokenizer: Any = Tokenizer.from_file(str(path)) if path.is_file() else Tokenizer.from_pretrained(name)
+    except Exception as error:  # tokenizers raises bare exceptions
+        raise ModelNotFoundError(f"the tokenizer {name!r} could not be loaded: {error}") from error
+    return lambda text: len(tokenizer.encode(encodable(text), add_special_tokens=False).ids)

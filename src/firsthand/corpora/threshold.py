@@ -13,15 +13,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firsthand.data.preselect.labels import seeded_order
+from firsthand.corpora.ids import seeded_order
 from firsthand.errors import InputError
 
-__all__ = ["Chunk", "Threshold", "find_threshold", "threshold_for"]
+__all__ = ["Chunk", "Measure", "Passes", "Threshold", "find_threshold", "threshold_for"]
+
+Measure = Literal["chars", "tokens", "docs"]
 
 _LAST = (1 << 64) - 1
 
@@ -33,13 +35,14 @@ class Threshold:
     value: float  # the lowest kept score
     last_key: int  # among documents of that score: kept up to this key of the seeded order
     seed: int
-    fraction: float  # asked for
+    fraction: float | None  # asked for; None where an amount was
     kept_fraction: float  # reached, by size
     kept_docs: int
     kept_size: int
     total_size: int  # of the documents that have a score
     scored_docs: int
     unscored_docs: int  # NaN (empty texts): never kept, not part of the total
+    amount: int | None = None  # asked for, in units of size
 
     def keep(self, scores: ArrayLike, ids: Sequence[str] | None = None) -> NDArray[np.bool_]:
         """(n,) which of these documents are kept; `ids` as given to the function that made the threshold."""
@@ -56,21 +59,44 @@ class Threshold:
         return asdict(self)
 
 
-def _budget(total: int, fraction: float) -> int:
-    """The least whole size that is at least `fraction` of `total`: 0.07 of 100 is 7, not 7.000…01."""
-    return math.ceil(Fraction(repr(float(fraction))) * total)
-
-
-def _check_fraction(fraction: float) -> None:
-    if not 0 < fraction <= 1:
+def check_budget(fraction: float | None, amount: int | None) -> None:
+    """Raise `InputError` unless exactly one of them is given and makes sense."""
+    if (fraction is None) == (amount is None):
+        raise InputError("give a fraction or an amount, one of them")
+    if fraction is not None and not 0 < fraction <= 1:
         raise InputError(f"fraction must be above 0 and at most 1, got {fraction}")
+    if amount is not None and amount < 1:
+        raise InputError(f"amount must be at least 1, got {amount}")
+
+
+def exact_fraction(value: float) -> Fraction:
+    """What was meant: 0.07 is 7 hundredths, and 1/3 a third, though no float is either."""
+    given = Fraction(repr(float(value)))
+    near = given.limit_denominator(10**6)
+    return near if abs(near - given) * 2**52 <= given else given
+
+
+def budget_of(total: int, fraction: float | None, amount: int | None) -> int:
+    """The size to reach: `amount`, or the least whole size that is at least `fraction` of `total`.
+
+    0.07 of 100 is 7, not 7.000…01; see `exact_fraction`. Raises `InputError` for an amount that is not there.
+    """
+    if amount is None:
+        assert fraction is not None
+        return math.ceil(exact_fraction(fraction) * total)
+    if amount > total:
+        raise InputError(
+            f"an amount of {amount} was asked for, and the documents with a score make up {total}"
+        )
+    return amount
 
 
 def threshold_for(
     scores: ArrayLike,
     sizes: ArrayLike,
-    fraction: float,
+    fraction: float | None = None,
     *,
+    amount: int | None = None,
     ids: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Threshold:
@@ -80,27 +106,31 @@ def threshold_for(
         scores: (n,), NaN = no score.
         sizes: (n,) whole numbers >= 0: characters, tokens, or ones to count documents.
         fraction: of the total size of documents with a score, in (0, 1]; 1 keeps them all.
+        amount: or the size itself, a whole number of characters, tokens or documents.
         ids: (n,) unique ids for the order among equals; without them positions stand in.
         seed: seeds that order.
 
     Raises:
         InputError: shapes that do not match, a bad fraction or size, or nothing to select from.
     """
-    _check_fraction(fraction)
+    check_budget(fraction, amount)
     s = np.asarray(scores)
     size = _sizes(sizes)
     if s.ndim != 1 or s.shape != size.shape:
         raise InputError(f"scores have shape {s.shape} and sizes {size.shape}; both must be (n,)")
     if ids is not None and len(ids) != s.size:
         raise InputError(f"there are {s.size} scores and {len(ids)} ids")
+    if s.dtype.kind != "f":  # the negative of an unsigned number would be a large one
+        s = s.astype(np.float64)
     there = np.flatnonzero(~np.isnan(s))
     total = int(size[there].sum())
     _check_total(there.size, total)
+    budget = budget_of(total, fraction, amount)
     names = [str(i) for i in there.tolist()] if ids is None else [ids[i] for i in there.tolist()]
     keys = seeded_order(names, seed)
     ranked = np.lexsort((keys, -s[there]))
     running = np.cumsum(size[there][ranked])
-    n = there.size if fraction == 1 else int(np.searchsorted(running, _budget(total, fraction))) + 1
+    n = there.size if fraction == 1 else int(np.searchsorted(running, budget)) + 1
     last = ranked[n - 1]
     value, kept_size = s[there][last], int(running[n - 1])
     # Where there is nothing to choose among, every key of that score is kept, as `find_threshold` has it.
@@ -109,13 +139,14 @@ def threshold_for(
         value=float(value),
         last_key=_LAST if free else int(keys[last]),
         seed=seed,
-        fraction=float(fraction),
+        fraction=None if fraction is None else float(fraction),
         kept_fraction=kept_size / total,
         kept_docs=n,
         kept_size=kept_size,
         total_size=total,
         scored_docs=int(there.size),
         unscored_docs=int(s.size - there.size),
+        amount=amount,
     )
 
 
@@ -135,17 +166,18 @@ def _check_total(n: int, total: int) -> None:
 
 
 class Chunk(NamedTuple):
-    """Some documents of a pass; `ids` are only read when the pass asks for them."""
+    """Some documents of a pass; `ids` are only read when the pass asks for them, `sources` for quotas."""
 
     scores: NDArray[np.float32]
     sizes: NDArray[np.int64]
     ids: Sequence[str]
+    sources: Sequence[str] = ()
 
 
 Passes = Callable[[bool], Iterator[Chunk]]  # with_ids -> the documents, from the start
 
 
-def _ordered_bits(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
+def ordered_bits(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
     """Whole numbers that ascend where the scores descend, equal where they are equal."""
     bits = (scores + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
     negative = bits >> np.uint32(31) == 1
@@ -153,17 +185,23 @@ def _ordered_bits(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.asarray(~upward, dtype=np.uint32)
 
 
-def _score_of(bits: int) -> float:
+def score_of(bits: int) -> float:
+    """The score that `ordered_bits` made this number of."""
     upward = ~np.uint32(bits)
     back = upward & np.uint32(0x7FFFFFFF) if upward >> np.uint32(31) else ~upward
     return float(np.array([back], dtype=np.uint32).view(np.float32)[0])
 
 
-class _Narrowing:
-    """Follows one ascending whole-number key, 16 bits a pass, to where the sizes reach the budget."""
+class Narrowing:
+    """Follows one ascending whole-number key, `digit` bits a pass, to where the sizes reach the budget.
 
-    def __init__(self, width: int, budget: int) -> None:
-        self.width, self.shift = width, width - 16
+    A pass costs 16 · 2^digit bytes and there are width / digit of them.
+    """
+
+    def __init__(self, width: int, budget: int, digit: int = 16) -> None:
+        if width % digit:
+            raise InputError(f"a key of {width} bits does not fall into digits of {digit}")
+        self.width, self.digit, self.shift = width, digit, width - digit
         self.prefix = 0
         self.before_docs = 0
         self.before_size = 0
@@ -172,30 +210,37 @@ class _Narrowing:
         self._start()
 
     def _start(self) -> None:
-        self._docs = np.zeros(1 << 16, dtype=np.int64)
-        self._size = np.zeros(1 << 16, dtype=np.int64)
+        self._docs = np.zeros(1 << self.digit, dtype=np.int64)
+        self._size = np.zeros(1 << self.digit, dtype=np.int64)
 
     def add(self, keys: NDArray[Any], sizes: NDArray[np.int64]) -> None:
-        if self.shift + 16 < self.width:
-            inside = keys >> keys.dtype.type(self.shift + 16) == keys.dtype.type(self.prefix)
+        """Take these documents into the pass."""
+        kind, bins = keys.dtype.type, 1 << self.digit
+        if self.shift + self.digit < self.width:
+            inside = keys >> kind(self.shift + self.digit) == kind(self.prefix)
             keys, sizes = keys[inside], sizes[inside]
-        place = ((keys >> keys.dtype.type(self.shift)) & keys.dtype.type(0xFFFF)).astype(np.int64)
-        self._docs += np.bincount(place, minlength=1 << 16)
-        # bincount adds in float64, which is exact for whole numbers below 2**53
-        self._size += np.bincount(place, weights=sizes, minlength=1 << 16).astype(np.int64)
+        place = ((keys >> kind(self.shift)) & kind(bins - 1)).astype(np.int64)
+        np.add.at(self._docs, place, 1)
+        np.add.at(self._size, place, sizes)
 
     def close_pass(self) -> None:
+        """Choose the digit at which the budget is reached."""
         running = self.before_size + np.cumsum(self._size)
         at = int(np.searchsorted(running, self.budget))
         self.before_docs += int(self._docs[:at].sum())
         self.before_size = int(running[at] - self._size[at])
         self.here_docs, self.here_size = int(self._docs[at]), int(self._size[at])
-        self.prefix = (self.prefix << 16) | at
-        self.shift -= 16
-        self._start()
+        self.prefix = (self.prefix << self.digit) | at
+        self.shift -= self.digit
+        if self.shift >= 0:
+            self._start()
+        else:  # done: nothing more is counted
+            self._docs = self._size = np.zeros(0, dtype=np.int64)
 
 
-def find_threshold(passes: Passes, fraction: float, *, seed: int = 0) -> Threshold:
+def find_threshold(
+    passes: Passes, fraction: float | None = None, *, amount: int | None = None, seed: int = 0
+) -> Threshold:
     """The same threshold as `threshold_for`, in constant memory.
 
     Three passes find totals and the exact float32 score; where several documents share it, four more find
@@ -204,9 +249,10 @@ def find_threshold(passes: Passes, fraction: float, *, seed: int = 0) -> Thresho
     Args:
         passes: called once a pass with whether ids are needed; yields the documents in chunks.
         fraction: of the total size, in (0, 1].
+        amount: or the size itself.
         seed: seeds the order among equal scores.
     """
-    _check_fraction(fraction)
+    check_budget(fraction, amount)
     docs = scored = total = 0
     lowest = math.inf
     for chunk in passes(False):
@@ -221,16 +267,16 @@ def find_threshold(passes: Passes, fraction: float, *, seed: int = 0) -> Thresho
     if fraction == 1:
         return Threshold(lowest, _LAST, seed, 1.0, 1.0, scored, total, total, scored, unscored)
 
-    budget = _budget(total, fraction)
-    by_score = _Narrowing(32, budget)
+    budget = budget_of(total, fraction, amount)
+    by_score = Narrowing(32, budget)
     while by_score.shift >= 0:
         for chunk in passes(False):
             there = ~np.isnan(chunk.scores)
-            by_score.add(_ordered_bits(chunk.scores[there]), chunk.sizes[there])
+            by_score.add(ordered_bits(chunk.scores[there]), chunk.sizes[there])
         by_score.close_pass()
-    value = _score_of(by_score.prefix)
+    value = score_of(by_score.prefix)
 
-    by_key = _Narrowing(64, budget)
+    by_key = Narrowing(64, budget)
     by_key.before_docs, by_key.before_size = by_score.before_docs, by_score.before_size
     if by_score.here_docs == 1:  # nothing to choose among
         by_key.here_docs, by_key.here_size, by_key.prefix, by_key.shift = 1, by_score.here_size, _LAST, -1
@@ -247,11 +293,12 @@ def find_threshold(passes: Passes, fraction: float, *, seed: int = 0) -> Thresho
         value=value,
         last_key=last_key,
         seed=seed,
-        fraction=float(fraction),
+        fraction=None if fraction is None else float(fraction),
         kept_fraction=kept_size / total,
         kept_docs=kept_docs,
         kept_size=kept_size,
         total_size=total,
         scored_docs=scored,
         unscored_docs=unscored,
+        amount=amount,
     )

@@ -1,9 +1,8 @@
-"""Documents in files: found, streamed in, streamed out.
+"""Documents in files: found and streamed in.
 
-Knows `.txt`, `.jsonl` (plain, `.gz`, `.zst`) and `.parquet`, and nothing of what is done with a document.
-Everything streams: memory holds one batch, whatever the size of the corpus. A file that is written keeps
-the schema and the order of the file it came from and is renamed into place when whole; on failure nothing
-half-written stays.
+Knows `.txt`, `.md`, `.jsonl` (each plain, `.gz` or `.zst`) and `.parquet`, on this machine or behind a URL, and
+nothing of what is done with a document. Memory holds one batch, whatever the size of the corpus. `writing` is
+the way back.
 """
 
 from __future__ import annotations
@@ -12,49 +11,40 @@ import contextlib
 import gzip
 import hashlib
 import io
+import itertools
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from firsthand.errors import FirsthandError, InputError, MissingDependencyError, NotFoundError, OutputError
+from firsthand.corpora.documents import Document
+from firsthand.corpora.places import as_place, is_local
+from firsthand.errors import FirsthandError, InputError, MissingDependencyError, NotFoundError
 
 __all__ = [
     "SUFFIXES",
     "Batch",
-    "Document",
     "InputFile",
     "Layout",
     "TextUnit",
-    "atomic_file",
     "find_inputs",
-    "open_writer",
     "read_batches",
     "read_documents",
 ]
 
-SUFFIXES = (".txt", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+_COMPRESSED = ("", ".gz", ".zst")
+SUFFIXES = (*(kind + packed for kind in (".txt", ".md", ".jsonl") for packed in _COMPRESSED), ".parquet")
 BATCH = 1024  # documents held at once
 
 TextUnit = Literal["file", "paragraph", "line"]
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document: an id that is unique in its corpus, its text, and where it came from."""
-
-    id: str
-    text: str
-    source: str = ""
 
 
 @dataclass(frozen=True)
 class InputFile:
     """A file of documents; `name` is its POSIX path below the folder that the user named."""
 
-    path: Path
+    path: Path  # or what `as_place` makes of a URL
     name: str
 
     @property
@@ -62,21 +52,37 @@ class InputFile:
         """The known ending of the file's name, lower case."""
         return _suffix(self.path)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds plain text, and no records with fields."""
+        return self.suffix.startswith((".txt", ".md"))
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self.path.stat().st_size)
+
     def stamp(self) -> dict[str, Any]:
-        """Name, size and a digest of both ends: enough to see that a file is another one."""
-        size = self.path.stat().st_size
+        """Name, size, time and a digest of both ends: enough to see that a file is another one."""
+        found = self.path.stat()
+        size = int(found.st_size)
         with self.path.open("rb") as stream:
             ends = stream.read(65536)
             if size > 65536:
                 stream.seek(max(size - 65536, 0))
                 ends += stream.read(65536)
-        changed = self.path.stat().st_mtime_ns
-        return {
+        stamp = {
             "name": self.name,
             "bytes": size,
-            "modified_ns": changed,
+            "modified_ns": int(getattr(found, "st_mtime_ns", None) or 1e9 * found.st_mtime),
             "ends": hashlib.sha256(ends).hexdigest()[:16],
         }
+        remote: Any = self.path
+        known = {} if is_local(self.path) else remote.fs.info(remote.path)
+        for tag in ("ETag", "etag", "created"):  # what stores have in place of a time
+            if known.get(tag):
+                return {**stamp, "version": str(known[tag])}
+        return stamp
 
 
 @dataclass(frozen=True)
@@ -108,28 +114,30 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), "")
 
 
-def find_inputs(paths: Iterable[Path | str]) -> tuple[InputFile, ...]:
-    """The files of documents at or below `paths`, sorted by name within each path given.
+def find_inputs(places: Iterable[Path | str]) -> tuple[InputFile, ...]:
+    """The files of documents at or below `places`, sorted by name within each place given.
 
-    Raises `NotFoundError` for a path that is not there, `InputError` for a file of an unknown kind, an
-    empty folder, an empty file, or two files that would get one name.
+    Args:
+        places: local paths, or URLs that fsspec knows (`s3://bucket/folder`); files or folders.
+
+    Raises:
+        NotFoundError: nothing is there.
+        InputError: a file of an unknown kind, an empty folder, an empty file, two files that would get one
+            name, a URL that cannot be read.
+        MissingDependencyError: what a URL's scheme needs is not installed.
     """
     found: list[InputFile] = []
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and _suffix(p) and not _hidden(p, path))
-            if not inside:
-                raise InputError(
-                    f"{path}: no document files in this folder; looked for {', '.join(SUFFIXES)}"
-                )
-            found += [InputFile(p, p.relative_to(path).as_posix()) for p in inside]
-        elif path.is_file():
-            if not _suffix(path):
-                raise InputError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
-            found.append(InputFile(path, path.name))
-        else:
-            raise NotFoundError(f"{path}: no such file or folder")
+    for given in places:
+        try:
+            here = _at(as_place(given))
+            empty = next((file for file in here if file.size == 0), None)
+        except FirsthandError:
+            raise
+        except Exception as error:  # each file system has errors of its own
+            raise InputError(f"{given}: cannot be read: {type(error).__name__}: {error}") from error
+        if empty is not None:
+            raise InputError(f"{empty.path}: the file is empty")
+        found += here
     if not found:
         raise InputError("no input was named: give at least one file or folder of documents")
     first: dict[str, InputFile] = {}
@@ -140,13 +148,37 @@ def find_inputs(paths: Iterable[Path | str]) -> tuple[InputFile, ...]:
                 "rename one, or name a folder that holds both"
             )
         first[file.name] = file
-        if file.path.stat().st_size == 0:
-            raise InputError(f"{file.path}: the file is empty")
     return tuple(found)
 
 
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
+def _at(path: Path) -> list[InputFile]:
+    if path.is_dir():
+        inside = sorted((name, p) for name, p in _below(path) if _suffix(p) and not _hidden(name))
+        if not inside:
+            raise InputError(f"{path}: no document files in this folder; looked for {', '.join(SUFFIXES)}")
+        return [InputFile(p, name) for name, p in inside]
+    if path.is_file():
+        if not _suffix(path):
+            raise InputError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
+        return [InputFile(path, path.name)]
+    raise NotFoundError(f"{path}: no such file or folder")
+
+
+def _below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(POSIX name below `folder`, place) of every file."""
+    if is_local(folder):
+        yield from ((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*") if p.is_file())
+        return
+    # One listing, not a question a file; and `rglob` would take a `[` in the folder's name for a pattern.
+    remote: Any = folder
+    root = remote.path.rstrip("/") + "/"
+    for found in remote.fs.find(remote.path):
+        name = found.removeprefix(root)
+        yield name, folder / name
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 @contextlib.contextmanager
@@ -159,20 +191,21 @@ def _open_text(path: Path) -> Iterator[IO[str]]:
             raw = cast(IO[bytes], stack.enter_context(gzip.open(raw, "rb")))
         elif suffix.endswith(".zst"):
             raw = stack.enter_context(
-                _zstandard().ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+                zstandard_module().ZstdDecompressor().stream_reader(raw, read_across_frames=True)
             )
         yield stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8-sig", errors="strict", newline="\n"))
 
 
-def _zstandard() -> Any:
+def zstandard_module() -> Any:
     try:
         import zstandard
     except ImportError as error:
-        raise MissingDependencyError("reading .zst needs zstandard: pip install 'firsthand[data]'") from error
+        raise MissingDependencyError(".zst needs zstandard: pip install 'firsthand[data]'") from error
     return zstandard
 
 
-def _parquet() -> Any:
+def parquet_module() -> Any:
+    """pyarrow.parquet, or an error that names what to install."""
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -187,25 +220,30 @@ def read_documents(files: Iterable[InputFile], layout: Layout | None = None) -> 
             yield from batch.documents
 
 
-def read_batches(file: InputFile, layout: Layout | None = None, *, whole: bool = False) -> Iterator[Batch]:
+def read_batches(
+    file: InputFile, layout: Layout | None = None, *, whole: bool = False, skip: int = 0
+) -> Iterator[Batch]:
     """The documents of one file, up to 1024 at a time.
 
     Args:
         file: the file.
         layout: which field holds what.
         whole: keep the other fields too, so that `open_writer` can write the documents back.
+        skip: pass over so many documents at the start, without parsing them; the others keep their ids.
 
     Raises:
         InputError: not UTF-8, not JSON, a record without the text field, a damaged archive; the message
             names file and line. A null text is an empty document, not an error.
     """
     layout = layout or Layout()
-    if file.path.stat().st_size == 0:
-        raise InputError(f"{file.path}: the file is empty")
+    if skip < 0:
+        raise InputError(f"{file.path}: cannot pass over {skip} documents")
     count = 0
     try:
+        if file.size == 0:
+            raise InputError(f"{file.path}: the file is empty")
         reader = _read_parquet if file.suffix == ".parquet" else _read_lines
-        for batch in reader(file, layout, whole):
+        for batch in reader(file, layout, whole, skip):
             count += len(batch.documents)
             yield batch
     except UnicodeDecodeError as error:
@@ -221,16 +259,16 @@ def read_batches(file: InputFile, layout: Layout | None = None, *, whole: bool =
         if type(error).__module__.partition(".")[0] in ("zlib", "zstandard", "zstd", "pyarrow"):
             raise InputError(f"{file.path}: damaged, or not what its name says: {error}") from error
         raise
-    if count == 0:
+    if count == 0 and skip == 0:
         raise InputError(f"{file.path}: no document in this file")
 
 
-def _read_lines(file: InputFile, layout: Layout, whole: bool) -> Iterator[Batch]:
+def _read_lines(file: InputFile, layout: Layout, whole: bool, skip: int) -> Iterator[Batch]:
     documents: list[Document] = []
     records: list[dict[str, Any]] = []
     places: list[str] = []
-    parse = _text_records if file.suffix == ".txt" else _json_records
-    for place, document, record in parse(file, layout):
+    parse = _text_records if file.is_text else _json_records
+    for place, document, record in parse(file, layout, skip):
         documents.append(document)
         places.append(place)
         if whole:
@@ -245,15 +283,18 @@ def _read_lines(file: InputFile, layout: Layout, whole: bool) -> Iterator[Batch]
 _Parsed = tuple[str, Document, dict[str, Any]]
 
 
-def _json_records(file: InputFile, layout: Layout) -> Iterator[_Parsed]:
+def _json_records(file: InputFile, layout: Layout, skip: int) -> Iterator[_Parsed]:
     with _open_text(file.path) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
+            if skip > 0:
+                skip -= 1
+                continue
             place = f"{file.path}:{number}"
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{place}: not JSON: {error}") from error
             if not isinstance(record, dict):
                 raise InputError(
@@ -290,9 +331,9 @@ def _document(place: str, name: str, text: object, source: str) -> Document:
     return Document(name, text, source)
 
 
-def _text_records(file: InputFile, layout: Layout) -> Iterator[_Parsed]:
+def _text_records(file: InputFile, layout: Layout, skip: int) -> Iterator[_Parsed]:
     with _open_text(file.path) as stream:
-        for number, text in _text_units(stream, layout.text_unit):
+        for number, text in itertools.islice(_text_units(stream, layout.text_unit), skip, None):
             name = file.name if number == 0 else f"{file.name}:{number}"
             place = str(file.path) if number == 0 else f"{file.path}:{number}"
             if "\x00" in text:
@@ -319,113 +360,46 @@ def _text_units(stream: IO[str], unit: TextUnit) -> Iterator[tuple[int, str]]:
         yield start, "".join(lines).rstrip("\r\n")
 
 
-def _read_parquet(file: InputFile, layout: Layout, whole: bool) -> Iterator[Batch]:
-    with _parquet().ParquetFile(file.path) as parquet:
+def _read_parquet(file: InputFile, layout: Layout, whole: bool, skip: int) -> Iterator[Batch]:
+    with contextlib.ExitStack() as stack:
+        # pyarrow reads local files on its own, past Python's file objects.
+        source = file.path if is_local(file.path) else stack.enter_context(file.path.open("rb"))
+        parquet = stack.enter_context(parquet_module().ParquetFile(source))
         names = parquet.schema_arrow.names
         if layout.text_field not in names:
             raise InputError(_missing(str(file.path), layout.text_field, names))
         wanted = [layout.text_field, layout.id_field, layout.source_field]
+        for name in wanted:
+            if names.count(name) > 1:
+                raise InputError(f"{file.path}: there are {names.count(name)} columns {name!r}; rename them")
         columns = None if whole else [name for name in wanted if name in names]
-        row = 0
-        for table in parquet.iter_batches(batch_size=BATCH, columns=columns):
-            size = table.num_rows
-            texts = table.column(layout.text_field).to_pylist()
-            ids = table.column(layout.id_field).to_pylist() if layout.id_field in names else [None] * size
-            sources: list[Any] = [file.name] * size
-            if layout.source_field is not None:
-                there = layout.source_field in names
-                sources = table.column(layout.source_field).to_pylist() if there else [None] * size
-            documents, places = [], []
-            for given, text, source in zip(ids, texts, sources, strict=True):
-                row += 1
-                place = f"{file.path}: row {row}"
-                name = f"{file.name}:{row}" if given is None else str(given)
-                documents.append(_document(place, name, text, "" if source is None else str(source)))
-                places.append(place)
-            yield Batch(tuple(documents), None, table if whole else None, tuple(places))
+        row, groups = 0, list(range(parquet.num_row_groups))
+        while groups and row + parquet.metadata.row_group(groups[0]).num_rows <= skip:
+            row += parquet.metadata.row_group(groups.pop(0)).num_rows
+        for table in parquet.iter_batches(batch_size=BATCH, row_groups=groups, columns=columns):
+            over = max(0, min(skip - row, table.num_rows))
+            row += over
+            if over == table.num_rows:
+                continue
+            part = table.slice(over)
+            yield _parquet_batch(file, layout, part, row, names, whole)
+            row += part.num_rows
 
 
-@contextlib.contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
-    """A path beside `target` to write to; renamed to it at the end, removed if anything goes wrong.
+def _parquet_batch(
+    file: InputFile, layout: Layout, table: Any, row: int, names: Sequence[str], whole: bool
+) -> Batch:
+    size = table.num_rows
 
-    An `OSError` (full disk, no permission) becomes an `OutputError` that names the target.
-    """
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        beside.replace(target)
-    except FirsthandError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+    def values(column: str | None) -> list[Any]:
+        return table.column(column).to_pylist() if column in names else [None] * size
 
-
-class _Writer:
-    """Writes chosen documents of one file back in the file's own format, with a float32 column added."""
-
-    def __init__(self, path: Path, suffix: str, column: str) -> None:
-        self._path, self._suffix, self._column = path, suffix, column
-        self._parquet: Any = None
-        self._stack = contextlib.ExitStack()
-        self._stream: IO[bytes] | None = None
-        if suffix != ".parquet":
-            stream: IO[bytes] = self._stack.enter_context(path.open("wb"))
-            if suffix.endswith(".gz"):
-                # No file name and no time in the header: the same documents give the same bytes.
-                stream = self._stack.enter_context(
-                    cast(IO[bytes], gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0))
-                )
-            elif suffix.endswith(".zst"):
-                stream = self._stack.enter_context(_zstandard().ZstdCompressor().stream_writer(stream))
-            self._stream = stream
-
-    def write(self, batch: Batch, keep: Sequence[bool], values: Sequence[Any]) -> None:
-        """Write the documents of `batch` where `keep` is true; `values` are the new column's float32."""
-        if self._suffix == ".parquet":
-            self._write_table(batch.table, keep, values)
-            return
-        assert self._stream is not None
-        for record, kept, value in zip(batch.records or (), keep, values, strict=True):
-            if kept:
-                # str of a float32 is its shortest exact decimal; float() keeps that in the JSON.
-                line = {**record, self._column: float(str(value))}
-                self._stream.write(_json_line(line))
-
-    def _write_table(self, table: Any, keep: Sequence[bool], values: Sequence[Any]) -> None:
-        import pyarrow as pa
-
-        column = pa.array(values, type=pa.float32())
-        new = pa.field(self._column, pa.float32())
-        at = table.schema.get_field_index(self._column)
-        table = table.append_column(new, column) if at < 0 else table.set_column(at, new, column)
-        if self._parquet is None:
-            self._parquet = _parquet().ParquetWriter(self._path, table.schema)
-        self._parquet.write_batch(table.filter(pa.array(keep, type=pa.bool_())))
-
-    def close(self) -> None:
-        if self._parquet is not None:
-            self._parquet.close()
-        self._stack.close()
-
-
-def _json_line(record: dict[str, Any]) -> bytes:
-    try:
-        return (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate, legal in JSON as an escape only
-        return (json.dumps(record) + "\n").encode("ascii")
-
-
-@contextlib.contextmanager
-def open_writer(target: Path, suffix: str, column: str) -> Iterator[_Writer]:
-    """A writer to `target` for batches read with `whole=True`; the file appears when the block ends well."""
-    with atomic_file(target) as beside:
-        writer = _Writer(beside, suffix, column)
-        try:
-            yield writer
-        finally:
-            writer.close()
+    sources = [file.name] * size if layout.source_field is None else values(layout.source_field)
+    documents, places = [], []
+    rows = zip(values(layout.id_field), values(layout.text_field), sources, strict=True)
+    for number, (given, text, source) in enumerate(rows, row + 1):
+        place = f"{file.path}: row {number}"
+        name = f"{file.name}:{number}" if given is None else str(given)
+        documents.append(_document(place, name, text, "" if source is None else str(source)))
+        places.append(place)
+    return Batch(tuple(documents), None, table if whole else None, tuple(places))

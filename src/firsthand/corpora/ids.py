@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from firsthand.data.documents import InputFile, Layout, read_batches
+import numpy as np
+from numpy.typing import NDArray
+
+from firsthand.corpora.files import InputFile, Layout, read_batches
 from firsthand.errors import InputError, OutputError
 
-__all__ = ["UniqueIds", "identity"]
+__all__ = ["UniqueIds", "identity", "seeded_order"]
 
 
 def identity(*parts: str | bytes) -> bytes:
@@ -24,6 +27,13 @@ def identity(*parts: str | bytes) -> bytes:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.digest()
+
+
+def seeded_order(ids: Sequence[str], seed: int) -> NDArray[np.uint64]:
+    """(D,) uint64 keys: sorting by them is a random permutation that depends on ids and seed only."""
+    salt = f"order:{seed}"
+    blocks = b"".join(identity(salt, name)[:8] for name in ids)
+    return np.frombuffer(blocks, dtype="<u8").astype(np.uint64)
 
 
 class UniqueIds:
@@ -44,18 +54,14 @@ class UniqueIds:
         try:
             self._file.write(b"".join(digests))
         except OSError as error:
-            raise OutputError(
-                f"cannot write to {tempfile.gettempdir()}: {error.strerror or error}"
-            ) from error
+            raise _cannot_write(error) from error
         self._count += len(digests)
 
     def repeated(self) -> bytes | None:
         """The `identity` of an id that occurs twice, or None."""
-        import numpy as np
-
         slices = max(1, -(-self._count // self._slice_size))
         for number in range(slices):
-            self._file.seek(0)
+            self._rewind()
             parts = []
             while block := self._file.read(1 << 24):
                 pairs = np.frombuffer(block, dtype="<u8").reshape(-1, 2)
@@ -68,6 +74,12 @@ class UniqueIds:
             if same.size:
                 return bytes(pairs[same[0]].tobytes())
         return None
+
+    def _rewind(self) -> None:
+        try:
+            self._file.seek(0)  # what is still buffered is written now
+        except OSError as error:
+            raise _cannot_write(error) from error
 
     def require(self, files: Iterable[InputFile], layout: Layout | None = None) -> None:
         """Raise `InputError` naming the id and both places where an id occurs twice in `files`."""
@@ -96,3 +108,7 @@ class UniqueIds:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _cannot_write(error: OSError) -> OutputError:
+    return OutputError(f"cannot write to {tempfile.gettempdir()}: {error.strerror or error}")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firsthand.data.preselect import find_threshold, threshold_for
-from firsthand.data.preselect.threshold import Chunk
+from firsthand.corpora.threshold import (
+    Chunk,
+    Narrowing,
+    find_threshold,
+    ordered_bits,
+    score_of,
+    threshold_for,
+)
 from firsthand.errors import InputError
 
 SCORES, SIZES = [0.9, 0.8, 0.7, 0.6, 0.5], [100, 300, 100, 400, 100]
@@ -25,7 +33,7 @@ def official(scores, sizes, fraction):
     return scores[order[-1]]
 
 
-def streaming(scores, sizes, fraction, ids=None, seed=0, chunk=3):
+def streaming(scores, sizes, fraction=None, ids=None, seed=0, chunk=7, amount=None):
     scores = np.asarray(scores, dtype=np.float32)
     sizes = np.asarray(sizes, dtype=np.int64)
     ids = [str(i) for i in range(scores.size)] if ids is None else ids
@@ -35,7 +43,7 @@ def streaming(scores, sizes, fraction, ids=None, seed=0, chunk=3):
             part = slice(at, at + chunk)
             yield Chunk(scores[part], sizes[part], ids[part] if with_ids else ())
 
-    return find_threshold(passes, fraction, seed=seed)
+    return find_threshold(passes, fraction, amount=amount, seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +64,10 @@ def test_a_decimal_fraction_means_what_it_says():
     assert 0.07 * 100 > 7
     assert threshold_for(np.arange(100.0), np.ones(100), 0.07).kept_docs == 7
     assert streaming(np.arange(100), np.ones(100), 0.07).kept_docs == 7
+    assert 5 / 9 * 900 == 500  # and the decimals of 5/9 end in a 6: 500.00000000000004
+    assert threshold_for(np.arange(900.0), np.ones(900), 5 / 9).kept_docs == 500
+    assert threshold_for(np.arange(900.0), np.ones(900), 0.5555556).kept_docs == 501
+    assert threshold_for(np.arange(900.0), np.ones(900), 1e-15).kept_docs == 1
 
 
 pools = st.lists(
@@ -66,7 +78,7 @@ pools = st.lists(
 
 
 @given(pools, st.sampled_from([0.01, 0.1, 1 / 3, 0.5, 0.99, 1.0]), st.integers(0, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_fewest_documents_that_reach_the_budget(pool, fraction, seed):
     scores = np.array([score for score, _ in pool], dtype=np.float32)
     sizes = np.array([size for _, size in pool])
@@ -88,7 +100,7 @@ def test_fewest_documents_that_reach_the_budget(pool, fraction, seed):
 
 
 @given(pools, st.sampled_from([0.1, 0.5, 1.0]), st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_is_kept_does_not_depend_on_the_order(pool, fraction, random):
     ids = [f"doc {i}" for i in range(len(pool))]
     order = list(range(len(pool)))
@@ -101,6 +113,85 @@ def test_what_is_kept_does_not_depend_on_the_order(pool, fraction, random):
         return {names[i] for i in np.flatnonzero(found.keep(scores, names))}
 
     assert kept(order) == kept(range(len(pool)))
+
+
+@given(pools, st.integers(1, 60), st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_an_amount_is_the_fraction_it_makes(pool, amount, seed):
+    scores = np.array([score for score, _ in pool], dtype=np.float32)
+    sizes = np.array([size for _, size in pool])
+    ids = [f"doc {i}" for i in range(len(pool))]
+    total = int(sizes[~np.isnan(scores)].sum())
+    if amount > total:
+        for search in (threshold_for, streaming):
+            with pytest.raises(InputError, match=f"an amount of {amount} .* make up {total}$"):
+                search(scores, sizes, amount=amount)
+        return
+    found = threshold_for(scores, sizes, amount=amount, ids=ids, seed=seed)
+    assert streaming(scores, sizes, None, ids, seed, amount=amount) == found
+    assert (found.amount, found.fraction) == (amount, None)
+    assert found.kept_size >= amount
+    kept = found.keep(scores, ids)
+    assert (sizes[kept].sum(), kept.sum()) == (found.kept_size, found.kept_docs)
+    if amount < total:  # a fraction of 1 keeps documents of no size too
+        same = threshold_for(scores, sizes, amount / total, ids=ids, seed=seed)
+        assert replace(same, amount=amount, fraction=None) == found
+        assert (same.amount, same.fraction) == (None, amount / total)
+
+
+def test_fraction_or_amount_one_of_them():
+    for search in (threshold_for, streaming):
+        for more in ({}, {"fraction": 0.5, "amount": 5}):
+            with pytest.raises(InputError, match="a fraction or an amount, one of them"):
+                search(SCORES, SIZES, **more)
+        for amount in (0, -1):
+            with pytest.raises(InputError, match=f"amount must be at least 1, got {amount}"):
+                search(SCORES, SIZES, amount=amount)
+        assert search(SCORES, SIZES, amount=1000).kept_docs == 5
+
+
+@pytest.mark.parametrize(("width", "digit"), [(32, 4), (32, 8), (32, 16), (64, 4), (64, 8), (64, 16)])
+def test_narrowing_finds_the_key_whatever_the_digit(width, digit):
+    rng = np.random.default_rng(digit)
+    kind = np.uint32 if width == 32 else np.uint64
+    keys = rng.integers(0, 1 << width, 300, dtype=kind)
+    keys[:40], keys[40:60] = keys[0], np.iinfo(kind).max  # ties, and the last key there is
+    sizes = rng.integers(0, 2**55, 300)  # whole numbers that floats do not hold
+    order = np.argsort(keys, kind="stable")
+    running = np.cumsum(sizes[order])
+    for budget in (1, int(running[100]), int(running[100]) + 1, int(running[-1])):
+        narrowing = Narrowing(width, budget, digit)
+        passes = 0
+        while narrowing.shift >= 0:
+            for part in np.array_split(np.arange(300), 7):
+                narrowing.add(keys[part], sizes[part])
+            narrowing.close_pass()
+            passes += 1
+        last = keys[order][np.searchsorted(running, budget)]
+        assert passes == width // digit
+        assert narrowing.prefix == last
+        assert narrowing.before_size == sizes[keys < last].sum()
+        assert narrowing.before_docs == (keys < last).sum()
+        assert (narrowing.here_docs, narrowing.here_size) == ((keys == last).sum(), sizes[keys == last].sum())
+    with pytest.raises(InputError, match="does not fall into digits of 12"):
+        Narrowing(width, 1, 12)
+
+
+def test_ordered_bits_descend_as_the_scores_ascend():
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 1 << 32, 5000, dtype=np.uint32)
+    scores = np.sort(np.concatenate([bits.view(np.float32), np.float32([0, -0.0, np.inf, -np.inf, 1e-45])]))
+    scores = scores[~np.isnan(scores)]
+    found = ordered_bits(scores).astype(np.int64)
+    assert ((found[1:] < found[:-1]) == (scores[1:] > scores[:-1])).all()
+    assert (found[1:] <= found[:-1]).all()
+    assert [score_of(value) for value in found.tolist()] == scores.tolist()
+
+
+def test_whole_numbers_are_scores_too():
+    for kind in (np.uint8, np.int64, float, np.float16):
+        found = threshold_for(np.array([1, 200, 3], dtype=kind), [1, 1, 1], amount=1)
+        assert (found.value, found.kept_docs) == (200, 1)
 
 
 def test_streaming_equals_arrays_on_many_ties():

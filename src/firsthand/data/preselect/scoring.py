@@ -1,0 +1,334 @@
+"""The scores of a corpus in files: every document once, in constant memory, resumed where it stopped.
+
+Each input file gets a folder of compact Parquet parts (id, score, sizes, source), 65 536 documents each, and a
+note that it is whole. A run that was killed goes on behind the last part. Files are independent: they can be
+scored in this process, in several, or by Ray's actors, each with the scorer loaded once, and the parts are the
+same. `corpus` cuts what is scored here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firsthand.corpora.files import InputFile, Layout, read_batches
+from firsthand.corpora.ids import UniqueIds, identity
+from firsthand.corpora.output import only_writer
+from firsthand.corpora.places import as_place, atomic_file, is_local, read_json, write_json
+from firsthand.corpora.threshold import Chunk, Measure
+from firsthand.data.preselect.scorer import Scorer
+from firsthand.data.preselect.scorers import load_scorer
+from firsthand.data.preselect.text import NORMALISER_VERSION, token_counter
+from firsthand.errors import InputError, MissingDependencyError, NotFoundError
+from firsthand.launch import Job, run_jobs
+from firsthand.launch.jobs import ENGINES
+
+__all__ = ["SCORE_COLUMN", "Progress", "ScoredCorpus", "read_scores", "score_corpus"]
+
+SCORE_COLUMN = "preselect_score"
+PART = 65_536  # documents
+_SIZES: dict[str, str] = {"chars": "n_chars", "tokens": "n_tokens"}
+
+Progress = Callable[[str, int, int], None]  # stage, done, of how many
+
+
+@dataclass(frozen=True)
+class ScoredCorpus:
+    """What `score_corpus` left in a folder."""
+
+    folder: Path
+    scorer: str  # fingerprint
+    n_docs: int
+    n_unscored: int
+    files: tuple[dict[str, Any], ...]  # stamps of the inputs
+
+
+def score_corpus(
+    scorer: Scorer | Path | str,
+    files: Sequence[InputFile],
+    folder: Path | str,
+    *,
+    layout: Layout | None = None,
+    tokenizer: str | None = None,
+    engine: str = "inline",
+    workers: int = 1,
+    address: str | None = None,
+    on_progress: Progress | None = None,
+) -> ScoredCorpus:
+    """Score every document of `files`.
+
+    Args:
+        scorer: a trained scorer, or the folder of a saved one; other engines than "inline" need the folder.
+        files: the corpus, from `find_inputs`.
+        folder: gets NAME/NNNNN.parquet for each file (id, preselect_score float32, n_chars, n_bytes, source
+            and, with a tokenizer, n_tokens), NAME/whole.json, and `scores.json` last.
+        layout: which field holds what.
+        tokenizer: count tokens too, with this tokenizer (tokenizer.json, its folder, or a hub name); needed to
+            select by tokens. Another one scores the files again.
+        engine: "inline" (this process), "local" (`workers` processes) or "ray" (as many Ray Data actors). A
+            file is scored by one worker. On a cluster, files, scorer and folder must be where all can reach them.
+        workers: how many files are scored at once.
+        address: of a Ray cluster; without it, one is started on this machine.
+        on_progress: called after each file.
+
+    Raises:
+        InputError: an unreadable file, an id that occurs twice, a corpus of one document. Scores written by
+            this call are removed then. Another run that writes to the folder.
+    """
+    layout = layout or Layout()
+    folder = as_place(folder)
+    if engine not in ENGINES:
+        raise InputError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    loaded = scorer if isinstance(scorer, Scorer) else load_scorer(scorer)
+    if engine != "inline" and isinstance(scorer, Scorer):
+        raise InputError(f"engine {engine!r} needs the folder of a saved scorer: each worker loads it")
+    fingerprint = loaded.fingerprint()
+    stamps = tuple(file.stamp() for file in files)
+    keys = {
+        stamp["name"]: identity(
+            json.dumps([stamp, fingerprint, NORMALISER_VERSION, repr(layout), tokenizer or ""])
+        ).hex()
+        for stamp in stamps
+    }
+    with only_writer(folder):
+        waiting = [file for file in files if _whole(folder / file.name, keys[file.name]) is None]
+        try:
+            done = len(files) - len(waiting)
+
+            def scored(*_: object) -> None:
+                nonlocal done
+                done += 1
+                if on_progress:
+                    on_progress("score", done, len(files))
+
+            if on_progress and done:
+                on_progress("score", done, len(files))
+            if engine == "inline":
+                work = _ScoreFiles(loaded, folder, layout, token_counter(tokenizer) if tokenizer else None)
+                for file in waiting:
+                    work.score(file, keys[file.name])
+                    scored()
+            elif waiting:
+                arguments = {
+                    "scorer": str(scorer), "folder": str(folder), "layout": asdict(layout), "tokenizer": tokenizer,
+                }  # fmt: skip
+                items = [{"path": str(f.path), "name": f.name, "key": keys[f.name]} for f in waiting]
+                _elsewhere(items, arguments, engine, workers, address, scored)
+            n_docs = n_unscored = 0
+            with UniqueIds() as ids:
+                for file in files:
+                    for chunk in read_scores(folder, file.name, "chars", with_ids=True):
+                        ids.add(chunk.ids)
+                        n_docs += len(chunk.ids)
+                        n_unscored += int(np.isnan(chunk.scores).sum())
+                ids.require(files, layout)
+            if n_docs < 2:
+                raise InputError(
+                    f"{files[0].path}: the corpus has one document, there is nothing to select from; "
+                    "a text file can be cut into its paragraphs or lines (text-unit)"
+                )
+        except InputError:
+            for file in waiting:
+                _remove(folder / file.name)
+            raise
+        head = {
+            "scorer_sha256": fingerprint,
+            "normaliser_version": NORMALISER_VERSION,
+            "tokenizer": tokenizer,
+            "n_docs": n_docs,
+            "n_unscored": n_unscored,
+            "inputs": stamps,
+        }
+        write_json(folder / "scores.json", head)
+    return ScoredCorpus(folder, fingerprint, n_docs, n_unscored, stamps)
+
+
+def _elsewhere(
+    items: list[dict[str, Any]],
+    arguments: dict[str, Any],
+    engine: str,
+    workers: int,
+    address: str | None,
+    scored: Callable[..., None],
+) -> None:
+    """Score files in other processes: a local pool, or Ray Data's actors."""
+    if engine == "ray":
+        from firsthand.launch import map_with_actors
+
+        actor = f"{__name__}:ScoringActor"
+        map_with_actors(items, actor, arguments, workers=workers, address=address, on_finished=scored)
+        return
+
+    shared = json.dumps(arguments)
+    jobs = [
+        Job(key=f"{number:06d}", function=f"{__name__}:score_one", arguments={"shared": shared, "item": item})
+        for number, item in enumerate(items)
+    ]
+    run_jobs(jobs, engine=engine, workers=workers, on_finished=scored)
+
+
+class ScoringActor:
+    """Loads the scorer once, then scores one file after the other: what a worker process or actor holds."""
+
+    def __init__(self, scorer: str, folder: str, layout: dict[str, Any], tokenizer: str | None) -> None:
+        count = token_counter(tokenizer) if tokenizer else None
+        self._work = _ScoreFiles(load_scorer(scorer), as_place(folder), Layout(**layout), count)
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Score the file of `item` (path, name, key); returns its name and how many documents it has."""
+        file = InputFile(as_place(item["path"]), item["name"])
+        return {"name": file.name, "docs": self._work.score(file, item["key"])}
+
+
+@lru_cache(maxsize=1)
+def _actor(shared: str) -> ScoringActor:
+    return ScoringActor(**json.loads(shared))
+
+
+def score_one(shared: str, item: dict[str, Any]) -> dict[str, Any]:
+    """One file in a process of the local pool, which keeps its scorer from file to file."""
+    return _actor(shared)(item)
+
+
+class _ScoreFiles:
+    """Writes the parts of files, behind those that are there."""
+
+    def __init__(
+        self, scorer: Scorer, folder: Path, layout: Layout, count_tokens: Callable[[str], int] | None
+    ) -> None:
+        self._scorer, self._folder, self._layout, self._count = scorer, folder, layout, count_tokens
+
+    def score(self, file: InputFile, key: str) -> int:
+        """Score one file to its end; returns how many documents it has."""
+        target = self._folder / file.name
+        number = 0
+        while _stored_key(_part(target, number)) == f"{key}:{number}":
+            number += 1
+        first = number
+        columns: dict[str, list[Any]] = self._empty()
+        for batch in read_batches(file, self._layout, skip=first * PART):
+            texts = [document.text for document in batch.documents]
+            columns["id"] += [_storable(document.id) for document in batch.documents]
+            columns[SCORE_COLUMN] += self._scorer.predict_proba(texts).tolist()
+            columns["n_chars"] += [len(text) for text in texts]
+            columns["n_bytes"] += [len(text.encode("utf-8", "surrogatepass")) for text in texts]
+            columns["source"] += [_storable(document.source) for document in batch.documents]
+            if self._count is not None:
+                columns["n_tokens"] += [self._count(text) for text in texts]
+            while len(columns["id"]) >= PART:
+                self._write(_part(target, number), f"{key}:{number}", columns, PART)
+                columns = {name: values[PART:] for name, values in columns.items()}
+                number += 1
+        docs = number * PART + len(columns["id"])
+        if columns["id"]:
+            self._write(_part(target, number), f"{key}:{number}", columns, PART)
+            number += 1
+        while _part(target, number).is_file():  # of an earlier, longer file
+            _part(target, number).unlink()
+            number += 1
+        write_json(target / "whole.json", {"key": key, "docs": docs, "parts": -(-docs // PART)})
+        return docs
+
+    def _empty(self) -> dict[str, list[Any]]:
+        names = ["id", SCORE_COLUMN, "n_chars", "n_bytes", "source"]
+        return {name: [] for name in (names if self._count is None else [*names, "n_tokens"])}
+
+    def _write(self, path: Path, key: str, columns: dict[str, list[Any]], n: int) -> None:
+        pa, pq = _arrow()
+        types = {"id": pa.string(), "source": pa.string(), SCORE_COLUMN: pa.float32()}
+        table = pa.table(
+            {name: pa.array(values[:n], types.get(name, pa.int64())) for name, values in columns.items()}
+        ).replace_schema_metadata({"firsthand_key": key})
+        with atomic_file(path) as beside:
+            pq.write_table(table, beside)
+
+
+def _part(target: Path, number: int) -> Path:
+    return target / f"{number:05d}.parquet"
+
+
+def _whole(target: Path, key: str) -> dict[str, Any] | None:
+    """What is noted of a file that is scored to its end with this key, or None."""
+    found = read_json(target / "whole.json")
+    if not isinstance(found, dict) or found.get("key") != key:
+        return None
+    numbers = range(int(found["parts"]))
+    return found if all(_stored_key(_part(target, n)) == f"{key}:{n}" for n in numbers) else None
+
+
+def _remove(target: Path) -> None:
+    with contextlib.suppress(OSError):
+        for path in [*target.glob("*.parquet"), target / "whole.json"]:
+            path.unlink(missing_ok=True)
+        if is_local(target):
+            target.rmdir()
+
+
+def _storable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError("scores need pyarrow: pip install 'firsthand[data]'") from error
+    return pyarrow, pyarrow.parquet
+
+
+def _stored_key(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    _, pq = _arrow()
+    with contextlib.suppress(Exception):  # whatever is damaged is made again
+        with path.open("rb") as stream:
+            metadata = pq.read_schema(stream).metadata or {}
+        return str(metadata.get(b"firsthand_key", b"").decode())
+    return None
+
+
+def read_scores(
+    folder: Path, name: str, measure: Measure, *, with_ids: bool = False, with_sources: bool = False
+) -> Iterator[Chunk]:
+    """The stored scores of one file, a part at a time, in the order of its documents.
+
+    Raises:
+        NotFoundError: no whole scores of this file. InputError: no token counts there.
+    """
+    _, pq = _arrow()
+    found = read_json(folder / name / "whole.json")
+    if not isinstance(found, dict):
+        raise NotFoundError(f"{folder}: no whole scores of {name!r} here; score the corpus first")
+    size = _SIZES.get(measure)
+    wanted = [SCORE_COLUMN, *([size] if size else [])]
+    wanted += (["id"] if with_ids else []) + (["source"] if with_sources else [])
+    for number in range(int(found["parts"])):
+        path = _part(folder / name, number)
+        try:
+            with path.open("rb") as stream:
+                stored = pq.ParquetFile(stream)
+                if size is not None and size not in stored.schema_arrow.names:
+                    raise InputError(
+                        f"{path}: no token counts; score the corpus with a tokenizer to select by tokens"
+                    )
+                table = stored.read(columns=wanted)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{path}: a part of the scores is missing; score the corpus again") from error
+        scores = np.asarray(table.column(SCORE_COLUMN).to_numpy(), dtype=np.float32)
+        sizes = np.ones(scores.size, dtype=np.int64)
+        if size is not None:
+            sizes = np.asarray(table.column(size).to_numpy(), dtype=np.int64)
+        yield Chunk(
+            scores,
+            sizes,
+            table.column("id").to_pylist() if with_ids else (),
+            table.column("source").to_pylist() if with_sources else (),
+        )
