@@ -364,25 +364,3 @@ def test_files_that_the_readme_links_to_exist():
     text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (CHECKOUT / target).exists(), target
-
-
-def test_the_ladder_example_makes_models_that_preselect_runs_on(tmp_path):
-    """Three small models of one's own, their abilities, a configuration; then `firsthand preselect run`."""
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    from firsthand.corpora import python_text
-
-    texts = python_text("docstrings", packages=["stdlib"], limit=400).texts
-    for number, text in enumerate(texts):
-        (corpus / f"{number:04d}.txt").write_text(text, encoding="utf-8")
-    answer = subprocess.run(
-        [sys.executable, "examples/preselect_ladder.py", str(corpus), str(tmp_path / "ladder"), "--steps", "30"],
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    answer = subprocess.run(
-        [sys.executable, "-m", "firsthand", "preselect", "run", str(tmp_path / "ladder" / "preselect.toml")],
-        cwd=tmp_path, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    assert "kept" in answer.stdout

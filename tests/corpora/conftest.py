@@ -17,7 +17,10 @@ def memory():
     """The URL of an empty folder in fsspec's memory, a stand-in for an object store."""
     import fsspec
 
-    store = fsspec.filesystem("memory").store
+    system = fsspec.filesystem("memory")
+    store = system.store
     store.clear()
+    system.pseudo_dirs[:] = [""]
     yield "memory://bucket"
     store.clear()
+    system.pseudo_dirs[:] = [""]

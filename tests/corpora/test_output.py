@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,8 @@ import fsspec
 import pytest
 from upath import UPath
 
-from firsthand.corpora.output import JOURNAL, MANIFEST, OutputFolder, only_writer
+from firsthand.corpora.files import find_inputs
+from firsthand.corpora.output import JOURNAL, MANIFEST, OutputFolder, keep_off, only_writer, sweep
 from firsthand.corpora.places import atomic_file
 from firsthand.errors import InputError, OutputError
 
@@ -416,8 +418,14 @@ def test_a_second_writer_is_refused_and_a_killed_one_frees_the_lock(tmp_path):
         holder.communicate()
     assert any(name.endswith(".part") for name in tree(folder))
     (folder / ".mine.part").write_text("no number in the name: not from here")
+    (folder / "deep" / f".a.txt.{os.getppid()}.part").write_text("of a process that runs")
     with only_writer(folder):
-        assert tree(folder) == {".mine.part": "no number in the name: not from here"}
+        sweep(folder)
+        sweep(folder / "deep")
+        assert tree(folder) == {
+            ".mine.part": "no number in the name: not from here",
+            f"deep/.a.txt.{os.getppid()}.part": "of a process that runs",
+        }
         with pytest.raises(InputError), only_writer(folder):
             pass
         with pytest.raises(InputError), only_writer(folder):  # refused, and still held
@@ -438,3 +446,14 @@ def test_a_url_has_no_lock(memory, own_cache):
     with only_writer(UPath(memory)), only_writer(UPath(memory)):
         pass
     assert not own_cache.exists()
+
+
+def test_what_is_read_is_not_written(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text('{"text": "x"}\n')
+    files = find_inputs([tmp_path / "in"])
+    keep_off(files, [tmp_path / "out" / "a.jsonl"])
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for target in (tmp_path / "in" / "a.jsonl", tmp_path / "link" / "a.jsonl"):
+        with pytest.raises(InputError, match=r"a\.jsonl is read here and would be overwritten"):
+            keep_off(files, [tmp_path / "b", target])

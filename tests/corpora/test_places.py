@@ -104,8 +104,11 @@ def test_a_file_is_written_whole(folder, name):
         with atomic_file(folder / name) as beside:
             beside.write_text(content)
             assert not (folder / name).exists() or (folder / name).read_text() != content
+            written = beside.stat().st_ino
         assert (folder / name).read_text() == content
         assert names(folder) == [name]
+        if is_local(folder):  # renamed, not copied: nobody sees a copy under way
+            assert (folder / name).stat().st_ino == written
     assert not beside.exists()
 
 

@@ -235,7 +235,12 @@ def test_what_is_refused(budget, share, message):
 
 def test_a_source_without_a_score_may_be_named():
     pool = [(0.9, 1, "a")] * 5 + [(NAN, 1, "c")]
-    assert cut(pool, 3, {"c": 0.5})[0] == greedy(pool, 3, {"c": 0.5})[0]
+    kept, quotas = cut(pool, 3, {"c": 0.5})
+    assert kept == greedy(pool, 3, {"c": 0.5})[0]
+    (everything,) = chunked(pool, 9)(True)
+    assert quotas.eligible(everything.scores, everything.sources, everything.ids).tolist() == [True] * 5 + [
+        False
+    ]
 
 
 def test_memory_goes_with_full_sources_not_with_documents():

@@ -93,6 +93,17 @@ def test_a_url_gets_what_a_disk_gets(tmp_path, memory, suffix):
     assert names(there.parent) == [there.name]
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_output_repeats_bit_for_bit(tmp_path, monkeypatch, suffix):
+    """Also under another name, at another time."""
+    (batch,) = batches(source(tmp_path / "in", suffix))
+    for name, now in (("one", 1e9), ("two", 2e9)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        with open_writer(tmp_path / name, suffix) as writer:
+            writer.write(batch, [True] * 5 + [False] * 5, {"s": [0.25] * 10})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
 def test_text_becomes_jsonl(tmp_path):
     (tmp_path / "a.md").write_text("one\n\ntwo\n")
     (batch,) = batches(tmp_path / "a.md", Layout(text_unit="paragraph"))
@@ -150,6 +161,7 @@ def test_parquet_without_a_batch(tmp_path):
     with open_writer(tmp_path / "a.parquet", ".parquet") as writer:
         writer.write(batch, [False] * 10, {"s": [0.5] * 10})
     assert pq.read_table(tmp_path / "a.parquet").schema.names == ["id", "text", "n", "s"]
+    assert pq.ParquetFile(tmp_path / "a.parquet").num_row_groups == 0
 
 
 def test_few_kept_documents_share_a_row_group(tmp_path, monkeypatch):

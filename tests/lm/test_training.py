@@ -34,6 +34,24 @@ def test_learns_a_pattern_and_counts_its_tokens():
     assert not model.training
 
 
+def test_another_dtype_is_that_of_the_forward_pass_and_not_of_the_weights():
+    model, seen = small(), []
+    model.model.layers[0].mlp.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    result = train(
+        model, text_ids(vocabulary=11) % 11, steps=80, batch=4, context=16, learning_rate=1e-2, device="cpu",
+        dtype="bfloat16",
+    )  # fmt: skip
+    assert set(seen) == {torch.bfloat16}
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert result.losses[-5:].mean() < 1.5
+    exact = small()
+    train(exact, text_ids(), **SETTINGS)
+    same, rough = small(), small()
+    train(same, text_ids(), dtype="float32", **SETTINGS)
+    train(rough, text_ids(), dtype="bfloat16", **SETTINGS)
+    assert digest(same) == digest(exact) != digest(rough)
+
+
 def test_same_seed_same_weights_here_and_in_another_process(one_thread, elsewhere):
     torch.manual_seed(1)
     one = trained_hash()
@@ -93,6 +111,8 @@ def test_checkpoint_of_another_run_or_damaged(tmp_path):
         train(small(), text_ids(), checkpoint=path, seed=1, **SETTINGS)
     with pytest.raises(InputError, match="another run"):
         train(small(), text_ids(401), checkpoint=path, **SETTINGS)
+    with pytest.raises(InputError, match="another run"):
+        train(small(), text_ids(), checkpoint=path, dtype="bfloat16", **SETTINGS)
     with pytest.raises(InputError, match="other sizes"):
         train(
             tiny_llama(64, width=32, layers=1, heads=2, context=32), text_ids(), checkpoint=path, **SETTINGS
@@ -131,6 +151,7 @@ def test_divergence_is_an_error():
         (text_ids(10), {}, "too few"),
         (text_ids(), {"context": 33}, "33 exceeds the model's 32"),
         (text_ids(), {"steps": 0}, "at least 1"),
+        (text_ids(), {"dtype": "int8"}, "not a floating type"),
     ],
 )
 def test_bad_input(ids, changes, message):

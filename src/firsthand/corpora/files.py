@@ -13,6 +13,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,16 @@ class InputFile:
         return int(self.path.stat().st_size)
 
     def stamp(self) -> dict[str, Any]:
-        """Name, size, time and a digest of both ends: enough to see that a file is another one."""
+        """Name, size, time and a digest of both ends: enough to see that a file is another one.
+
+        Raises `InputError` where it cannot be read.
+        """
+        try:
+            return self._stamp()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+
+    def _stamp(self) -> dict[str, Any]:
         found = self.path.stat()
         size = int(found.st_size)
         with self.path.open("rb") as stream:
@@ -74,7 +84,7 @@ class InputFile:
         stamp = {
             "name": self.name,
             "bytes": size,
-            "modified_ns": int(getattr(found, "st_mtime_ns", None) or 1e9 * found.st_mtime),
+            "modified_ns": int(found.st_mtime_ns),
             "ends": hashlib.sha256(ends).hexdigest()[:16],
         }
         remote: Any = self.path
@@ -167,7 +177,7 @@ def _at(path: Path) -> list[InputFile]:
 def _below(folder: Path) -> Iterator[tuple[str, Path]]:
     """(POSIX name below `folder`, place) of every file."""
     if is_local(folder):
-        yield from ((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*") if p.is_file())
+        yield from _below_local(folder)
         return
     # One listing, not a question a file; and `rglob` would take a `[` in the folder's name for a pattern.
     remote: Any = folder
@@ -175,6 +185,22 @@ def _below(folder: Path) -> Iterator[tuple[str, Path]]:
     for found in remote.fs.find(remote.path):
         name = found.removeprefix(root)
         yield name, folder / name
+
+
+def _below_local(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Through links too, each folder once; a folder that cannot be read is an error and not a gap."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, onerror=stop, followlinks=True):
+        seen.add(os.path.realpath(here))
+        folders[:] = [name for name in folders if os.path.realpath(Path(here, name)) not in seen]
+        for name in files:
+            path = Path(here, name)
+            if path.is_file():  # and no socket, no broken link
+                yield path.relative_to(folder).as_posix(), path
 
 
 def _hidden(name: str) -> bool:

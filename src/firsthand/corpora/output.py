@@ -11,27 +11,32 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from firsthand.corpora.files import InputFile
 from firsthand.corpora.places import atomic_file, is_local, read_json, write_json
 from firsthand.errors import InputError, OutputError
 from firsthand.launch.cache import cache_folder
 
-__all__ = ["OutputFolder", "only_writer"]
+__all__ = ["OutputFolder", "keep_off", "only_writer", "sweep"]
 
 MANIFEST = "manifest.json"
 JOURNAL = ".unfinished.jsonl"
+
+_HALF_WRITTEN = re.compile(r"\..+\.(\d+)\.part", re.DOTALL)  # as `atomic_file` names it
 
 
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Nobody else on this machine writes to `folder` meanwhile: a second call raises `InputError` at once.
 
-    What a killed call left half-written is removed. The system frees the lock of a process that is killed;
-    the lock lies in the cache. Folders behind a URL have no lock, and need none against half-written files.
+    The system frees the lock of a process that is killed; the lock lies in the cache. Folders behind a URL
+    have no lock.
     """
     if not is_local(folder):
         yield
@@ -51,11 +56,41 @@ def only_writer(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
     try:
-        for left in folder.rglob(".*.[0-9]*.part"):  # the names that `atomic_file` gives
-            _unlink(left)
         yield
     finally:
         lock.release()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine left half-written in `folder` itself (`atomic_file`)."""
+    if not is_local(folder) or not folder.is_dir():
+        return
+    for left in folder.glob(".*.part"):
+        found = _HALF_WRITTEN.fullmatch(left.name)
+        if found and not _runs(int(found[1])):
+            _unlink(left)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return process != os.getpid()  # ours writes nothing else while it sweeps
+
+
+def keep_off(files: Iterable[InputFile], targets: Iterable[Path]) -> None:
+    """Raise `InputError` where one of `targets` is one of the files that are read: it would be lost."""
+    read = {_whereabouts(file.path): file for file in files}
+    for target in targets:
+        if (file := read.get(_whereabouts(target))) is not None:
+            raise InputError(f"{file.path} is read here and would be overwritten; name another output")
+
+
+def _whereabouts(place: Path) -> str:
+    return str(place.resolve()) if is_local(place) else str(place)
 
 
 class OutputFolder:
@@ -93,6 +128,7 @@ class OutputFolder:
             return None
         if not all(self._is_there(record["name"]) for record in parts.values()):
             return None
+        self._sweep(record["name"] for record in parts.values())
         _unlink(self._journal)  # a call killed at its last step leaves it
         return stored
 
@@ -109,6 +145,7 @@ class OutputFolder:
         planned = Counter(names)
         if twice := sorted(name for name, times in planned.items() if times > 1):
             raise InputError(f"{self.folder}: two inputs would both become {twice[0]!r}; rename one of them")
+        self._sweep(planned)
         self._stale |= {name for name in planned if _is_below(name) and not self._is_there(name)}
         self._rewrite()
         _unlink(self.folder / MANIFEST)
@@ -151,6 +188,12 @@ class OutputFolder:
         write_json(self.folder / MANIFEST, whole)
         _unlink(self._journal)
         return whole
+
+    def _sweep(self, names: Iterable[str]) -> None:
+        """What killed calls left half-written beside these files, and those of earlier calls."""
+        parents = {(self.folder / name).parent for name in {*names, *self._stale} if _is_below(name)}
+        for folder in sorted({self.folder, *parents}):
+            sweep(folder)
 
     def _rewrite(self) -> None:
         lines: list[dict[str, Any]] = [{"key": self.key, "stale": sorted(self._stale)}]

@@ -90,7 +90,9 @@ class DocumentWriter:
             at = table.schema.get_field_index(name)
             table = table.append_column(new, column) if at < 0 else table.set_column(at, new, column)
         if self._parquet is None:
-            self._parquet = parquet_module().ParquetWriter(self._path, table.schema)
+            # A stream and not the path, which pyarrow would read as a URL where it has a colon.
+            stream = self._stack.enter_context(self._path.open("wb"))
+            self._parquet = parquet_module().ParquetWriter(stream, table.schema)
             self._stack.callback(self._parquet.close)
         elif not table.schema.equals(self._parquet.schema):
             raise InputError(

@@ -19,7 +19,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from firsthand.errors import CheckError, FirsthandError, InputError
+from firsthand.errors import CheckError, FirsthandError, InputError, MissingDependencyError
 from firsthand.launch.ray_session import ATTEMPTS, ray_session
 from firsthand.launch.threads import single_thread
 
@@ -113,8 +113,6 @@ def _quiet_data(ray: Any) -> Iterator[Any]:
     try:
         from ray import data
     except ImportError as error:
-        from firsthand.errors import MissingDependencyError
-
         raise MissingDependencyError(
             "Ray Data needs pyarrow and pandas: pip install 'firsthand[ray]'"
         ) from error

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from firsthand.corpora.output import only_writer
 from firsthand.data.preselect import load_scorer
 from firsthand.data.preselect import scorers as scorer_module
 from firsthand.data.preselect import stages as module
@@ -292,6 +293,43 @@ def test_amounts_and_quotas(tmp_path, corpus, models):
     assert "not both" in call(*select, "--max-share", 0.4, "--source-share", "a=0.1", fails=InputError)
     both = config_file(tmp_path, corpus, fraction=0.1, amount=30)
     assert "not both" in call("run", both, "-q", fails=InputError)
+
+
+def test_where_results_cannot_go(tmp_path, corpus, models, monkeypatch):
+    losses = ("losses", corpus, "--model", "small", "--seed-docs", 20, "--min-chars", 50, "-q")
+    assert "a folder on this machine" in call(*losses, "--output", "memory://out", fails=InputError)
+    assert "a folder on this machine" in call(
+        "run", config_file(tmp_path, corpus, output="s3://bucket/out"), "-q", fails=InputError
+    )
+    assert "cannot be read" in call("run", tmp_path, "-q", fails=InputError)
+    seed = corpus / "seed.jsonl"
+    seed.write_text("".join(json.dumps({"id": str(n), "text": "the river " * 20}) + "\n" for n in range(9)))
+    before = seed.read_text()
+    assert "would be overwritten" in call(*losses, "--output", corpus, fails=InputError)
+    assert seed.read_text() == before
+    with only_writer(tmp_path / "held"):
+        assert "another run is writing" in call(*losses, "--output", tmp_path / "held", fails=InputError)
+    assert "for --engine ray" in call(*losses, "--output", tmp_path / "w", "--workers", 2, fails=InputError)
+    for name, value in (
+        ("WORLD_SIZE", "2"),
+        ("RANK", "0"),
+        ("MASTER_ADDR", "127.0.0.1"),
+        ("MASTER_PORT", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    assert "torchrun is for" in call("run", config_file(tmp_path, corpus), "-q", fails=InputError)
+
+
+def test_scores_and_kept_documents_behind_a_url(tmp_path, corpus, models):
+    call("run", config_file(tmp_path, corpus), "-q")
+    import fsspec
+
+    fsspec.filesystem("memory").put(str(corpus), "/corpus", recursive=True)
+    scorer = tmp_path / "out" / "scorer"
+    call("score", "memory://corpus", "--scorer", scorer, "--output", "memory://scores", "-q")
+    call("select", "memory://corpus", "--scores", "memory://scores", "--output", "memory://kept", "-q")
+    for path in (tmp_path / "out" / "kept").glob("*.jsonl"):
+        assert fsspec.filesystem("memory").cat(f"/kept/{path.name}") == path.read_bytes()
 
 
 def test_a_printed_config_reads_back_as_the_defaults(tmp_path):

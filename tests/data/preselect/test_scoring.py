@@ -38,7 +38,13 @@ def write_corpus(folder: Path, sizes=(30, 1, 12), suffix=".jsonl") -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+def key_of(folder: Path, file) -> str:
+    return json.loads((folder / "scores.json").read_text())["keys"][file.name]
 
 
 class Counting(HashedLinearScorer):
@@ -68,10 +74,8 @@ def test_parts_hold_what_the_scorer_says(tmp_path, counting, monkeypatch):
     assert names == [*(f"0.jsonl/{n:05d}.parquet" for n in range(5)), "1.jsonl/00000.parquet",
                      "2.jsonl/00000.parquet", "2.jsonl/00001.parquet"]  # fmt: skip
     docs = documents(43, seed=5)
-    chunks = [
-        c for f in files
-        for c in read_scores(tmp_path / "s", f.name, "chars", with_ids=True, with_sources=True)
-    ]  # fmt: skip
+    folder, more = tmp_path / "s", {"with_ids": True, "with_sources": True}
+    chunks = [c for f in files for c in read_scores(folder, f.name, key_of(folder, f), "chars", **more)]
     assert [name for c in chunks for name in c.ids] == [d.id for d in docs]
     assert [name for c in chunks for name in c.sources] == [d.source for d in docs]
     np.testing.assert_array_equal(np.concatenate([c.sizes for c in chunks]), [len(d.text) for d in docs])
@@ -140,7 +144,12 @@ def test_two_processes_write_the_same(tmp_path, scorer_folder):
     score_corpus(scorer_folder, files, tmp_path / "one")
     seen = []
     score_corpus(
-        scorer_folder, files, tmp_path / "two", engine="local", workers=2, on_progress=lambda *a: seen.append(a)
+        scorer_folder,
+        files,
+        tmp_path / "two",
+        engine="local",
+        workers=2,
+        on_progress=lambda *a: seen.append(a),
     )
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     assert seen == [("score", n, 4) for n in range(1, 5)]
@@ -155,7 +164,11 @@ def test_bad_engines_and_two_runs_at_once(tmp_path, scorer_folder):
     with only_writer(tmp_path / "s"), pytest.raises(InputError, match="another run is writing"):
         score_corpus(scorer_folder, files, tmp_path / "s")
     with pytest.raises(NotFoundError, match="no whole scores"):
-        list(read_scores(tmp_path / "s", "0.jsonl", "chars"))
+        list(read_scores(tmp_path / "s", "0.jsonl", "some key", "chars"))
+    with pytest.raises(InputError, match="has one worker, and 2"):
+        score_corpus(scorer_folder, files, tmp_path / "s", workers=2)
+    with pytest.raises(InputError, match="an address is for engine 'ray'"):
+        score_corpus(scorer_folder, files, tmp_path / "s", engine="local", address="127.0.0.1:1")
 
 
 def test_an_error_in_a_worker_is_the_users_error(tmp_path, scorer_folder):
@@ -163,7 +176,109 @@ def test_an_error_in_a_worker_is_the_users_error(tmp_path, scorer_folder):
     (corpus / "9.jsonl").write_text('{"text": "fine"}\n{"text": \n')
     with pytest.raises(InputError, match=r"9\.jsonl:2: not JSON"):
         score_corpus(scorer_folder, find_inputs([corpus]), tmp_path / "s", engine="local", workers=2)
-    assert contents(tmp_path / "s") == {}
+    assert not (tmp_path / "s" / "scores.json").exists()
+
+
+def test_one_bad_line_costs_no_other_file_its_scores(tmp_path, counting):
+    corpus = write_corpus(tmp_path / "c")
+    (corpus / "9.jsonl").write_text('{"text": "fine"}\n{"text": \n')
+    with pytest.raises(InputError, match=r"9\.jsonl:2: not JSON"):
+        score_corpus(counting, find_inputs([corpus]), tmp_path / "s")
+    (corpus / "9.jsonl").write_text('{"text": "fine"}\n{"text": "mended"}\n')
+    Counting.scored = 0
+    score_corpus(counting, find_inputs([corpus]), tmp_path / "s")
+    assert Counting.scored == 2
+
+
+def test_scores_of_two_scorers_never_mix(tmp_path, counting, monkeypatch):
+    """Killed while another scorer went over the corpus: what is there is neither one's, and is refused."""
+    files = find_inputs([write_corpus(tmp_path / "c")])
+    score_corpus(counting, files, tmp_path / "s")
+    before = (tmp_path / "s" / "scores.json").read_text()
+    texts, labels = labelled(30, seed=1)
+    other = HashedLinearScorer(features=1024).fit(texts, labels)
+    real = module._ScoreFiles.score
+
+    def dies_at_the_third(self, file, key):
+        if file.name == "2.jsonl":
+            raise KeyboardInterrupt
+        return real(self, file, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._ScoreFiles, "score", dies_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            score_corpus(other, files, tmp_path / "s")
+    with pytest.raises(NotFoundError, match="score the corpus first"):
+        select_corpus(files, tmp_path / "s", tmp_path / "k")
+    (tmp_path / "s" / "scores.json").write_text(before)  # and had the first one's head come back
+    with pytest.raises(NotFoundError, match=r"no whole scores of '0\.jsonl'"):
+        select_corpus(files, tmp_path / "s", tmp_path / "k")
+    assert not list((tmp_path / "k").glob("*.jsonl"))
+
+
+def test_a_part_that_is_damaged_or_anothers_is_refused(tmp_path, counting, monkeypatch):
+    monkeypatch.setattr(module, "PART", 7)
+    files = find_inputs([write_corpus(tmp_path / "c")])
+    score_corpus(counting, files, tmp_path / "s")
+    part = tmp_path / "s" / "0.jsonl" / "00001.parquet"
+    whole = part.read_bytes()
+    part.write_bytes(whole[:200])
+    with pytest.raises(InputError, match=r"damaged.*score the corpus again"):
+        select_corpus(files, tmp_path / "s", tmp_path / "k")
+    part.write_bytes((tmp_path / "s" / "0.jsonl" / "00002.parquet").read_bytes())
+    with pytest.raises(InputError, match="scores of another run"):
+        select_corpus(files, tmp_path / "s", tmp_path / "k")
+    score_corpus(counting, files, tmp_path / "s")
+    assert part.read_bytes() == whole
+
+
+def test_a_worker_that_finds_another_scorer_stops(tmp_path, scorer_folder):
+    files = find_inputs([write_corpus(tmp_path / "c")])
+    arguments = {
+        "scorer": str(scorer_folder), "fingerprint": "another", "folder": str(tmp_path / "s"),
+        "layout": {}, "tokenizer": None,
+    }  # fmt: skip
+    with pytest.raises(InputError, match="the scorer changed while"):
+        module.ScoringActor(**arguments)
+    assert files
+
+
+def test_places_hold_in_another_folder(tmp_path, scorer_folder, monkeypatch):
+    (tmp_path / "scorer").symlink_to(scorer_folder)
+    write_corpus(tmp_path / "c")
+    monkeypatch.chdir(tmp_path)
+    given = {}
+    monkeypatch.setattr(
+        module, "_elsewhere", lambda items, arguments, *rest: given.update(arguments, items=items)
+    )
+    with pytest.raises(NotFoundError, match="no whole scores"):  # nobody scored
+        score_corpus("scorer", find_inputs(["c"]), "s", engine="local", workers=2)
+    assert given["scorer"] == str(tmp_path / "scorer")
+    assert given["folder"] == str(tmp_path / "s")
+    assert [item["path"] for item in given["items"]] == [str(tmp_path / "c" / f"{n}.jsonl") for n in range(3)]
+
+
+def test_names_that_collide_are_said_before_the_work(tmp_path, counting):
+    one, other = write_corpus(tmp_path / "one" / "a.jsonl"), write_corpus(tmp_path / "two", (3,))
+    (other / "0.jsonl").rename(other / "a.jsonl")
+    with pytest.raises(InputError, match=r"'a\.jsonl', and others lie in a folder of that name"):
+        score_corpus(counting, find_inputs([tmp_path / "one", other / "a.jsonl"]), tmp_path / "s")
+    one.rename(tmp_path / "one" / "scores.json")
+    with pytest.raises(InputError, match="a file of ours is called so too"):
+        score_corpus(counting, find_inputs([tmp_path / "one"]), tmp_path / "s")
+    assert Counting.scored == 0
+
+
+def test_odd_names_and_ids(tmp_path, counting):
+    """A colon in the output, a byte in a file name that is no UTF-8, ids that differ in a lone surrogate only."""
+    corpus = write_corpus(tmp_path / "c", (9,))
+    os.rename(corpus / "0.jsonl", os.fsencode(corpus) + b"/\xff.jsonl")
+    lines = [json.dumps({"id": f"x{c}", "text": "the river and the sea"}) for c in "\ud800\ud801"]
+    (corpus / "b.jsonl").write_text("\n".join(lines) + "\n")
+    files = find_inputs([corpus])
+    score_corpus(counting, files, tmp_path / "exp:1")
+    manifest = select_corpus(files, tmp_path / "exp:1", tmp_path / "k:1", fraction=1.0)
+    assert sum(output["docs"] for output in manifest["outputs"]) == 11
 
 
 KILLED = """

@@ -6,6 +6,7 @@ them and exits 2.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ import typer
 
 from firsthand.corpora.files import Layout, find_inputs
 from firsthand.corpora.near_duplicates import NearDuplicateWarning
+from firsthand.corpora.output import only_writer
 from firsthand.data.preselect.printing import (
     progress_bars,
     sample_lines,
@@ -118,11 +120,17 @@ def losses_command(
     from firsthand.data.preselect.losses import read_losses
     from firsthand.data.preselect.sampling import sample_seed
     from firsthand.data.preselect.shared_losses import sample_and_measure
-    from firsthand.data.preselect.stages import require_models
+    from firsthand.data.preselect.stages import local_folder, require_models
 
+    output = local_folder(output)
     require_models(model)
+    if engine == "inline" and (workers != 1 or address is not None):
+        raise InputError(
+            "workers and an address are for --engine ray; torchrun starts several processes by itself"
+        )
     seed_file, folder = output / "seed.jsonl", output / "losses"
-    with progress_bars(quiet or not this_rank().first) as update, warnings.catch_warnings():
+    alone = only_writer(output) if this_rank().first else contextlib.nullcontext()
+    with alone, progress_bars(quiet or not this_rank().first) as update, warnings.catch_warnings():
         warnings.simplefilter("ignore", NearDuplicateWarning)  # it is printed
         sample = sample_and_measure(
             lambda: sample_seed(

@@ -8,7 +8,7 @@ not written again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ import numpy as np
 
 from firsthand.corpora.files import InputFile, Layout, read_batches
 from firsthand.corpora.ids import identity
-from firsthand.corpora.output import OutputFolder, only_writer
+from firsthand.corpora.output import OutputFolder, keep_off, only_writer
 from firsthand.corpora.places import as_place
 from firsthand.corpora.quotas import Quotas, find_quotas
 from firsthand.corpora.threshold import Chunk, Measure, budget_of, find_threshold
 from firsthand.corpora.writing import open_writer
-from firsthand.data.preselect.scoring import SCORE_COLUMN, Progress, read_scores
+from firsthand.data.preselect.scoring import HEAD, SCORE_COLUMN, Progress, read_scores, storable
 from firsthand.errors import InputError, NotFoundError
 
 __all__ = ["select_corpus"]
@@ -71,17 +71,18 @@ def select_corpus(
         fraction = 0.1
     if measure not in ("chars", "tokens", "docs"):
         raise InputError(f"measure must be 'chars', 'tokens' or 'docs', not {measure!r}")
-    head = _read_head(scores, files)
-    cut = _Cut(files, scores, measure, fraction, amount, max_share, seed)
+    head = _read_head(scores, files, layout)
+    keep_off(files, (folder / name for name in map(_output_name, files)))
+    cut = _Cut(files, scores, head["keys"], measure, fraction, amount, max_share, seed)
     key = identity(json.dumps([head, cut.as_dict(), measure, repr(layout)])).hex()
     with only_writer(folder):
         output = OutputFolder(folder, key)
         if (whole := output.manifest()) is not None:
             return whole
-        output.begin()
+        output.begin(map(_output_name, files))
         for number, file in enumerate(files):
             if output.done(file.name) is None:
-                output.note(file.name, _write_kept(file, scores, folder, measure, layout, cut))
+                output.note(file.name, _write_kept(file, folder, layout, cut))
             if on_progress:
                 on_progress("select", number + 1, len(files))
         return output.finish(
@@ -98,19 +99,26 @@ def select_corpus(
         )
 
 
-def _read_head(scores: Path, files: Sequence[InputFile]) -> dict[str, Any]:
-    path = scores / "scores.json"
+def _read_head(scores: Path, files: Sequence[InputFile], layout: Layout) -> dict[str, Any]:
+    path = scores / HEAD
     if not path.is_file():
         raise NotFoundError(f"{scores}: no scores here (scores.json is missing); score the corpus first")
     try:
         head = dict(json.loads(path.read_text(encoding="utf-8")))
-        stamps = list(head["inputs"])
+        stamps, scored = list(head["inputs"]), Layout(**head["layout"])
+        same = stamps == [file.stamp() for file in files] and head["keys"].keys() == {f.name for f in files}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the scores of a corpus: {error}") from error
-    if stamps != [file.stamp() for file in files]:
+    if not same:
         raise InputError(
             f"{scores}: these are the scores of other input files, or the files changed since; "
             "score the corpus again"
+        )
+    # The source may be another field now: quotas go by the one that was scored.
+    if replace(scored, source_field=layout.source_field) != layout:
+        raise InputError(
+            f"{scores}: the corpus was scored with other fields or another text unit ({scored}); "
+            "name the same ones, or score it again"
         )
     return head
 
@@ -122,6 +130,7 @@ class _Cut:
         self,
         files: Sequence[InputFile],
         scores: Path,
+        keys: Mapping[str, str],
         measure: Measure,
         fraction: float | None,
         amount: int | None,
@@ -130,10 +139,9 @@ class _Cut:
     ) -> None:
         def passes(with_ids: bool) -> Iterator[Chunk]:
             for file in files:
-                yield from read_scores(
-                    scores, file.name, measure, with_ids=with_ids, with_sources=max_share is not None
-                )
+                yield from self.chunks(file, with_ids)
 
+        self._scores, self._keys, self._measure = scores, keys, measure
         self.quotas: Quotas | None = None
         self._max_share = max_share
         if max_share is None:
@@ -160,9 +168,16 @@ class _Cut:
             unscored_docs=whole.unscored_docs,
         )
 
-    @property
-    def needs_sources(self) -> bool:
-        return self.quotas is not None
+    def chunks(self, file: InputFile, with_ids: bool = True) -> Iterator[Chunk]:
+        """The scores of one file, with whatever `keep` wants to know."""
+        return read_scores(
+            self._scores,
+            file.name,
+            self._keys[file.name],
+            self._measure,
+            with_ids=with_ids,
+            with_sources=self._max_share is not None,
+        )
 
     def keep(self, chunk: Chunk) -> Any:
         """(n,) which documents of a chunk (with ids, and sources where there are quotas) are kept."""
@@ -181,52 +196,51 @@ class _Cut:
         return found
 
 
-def _write_kept(
-    file: InputFile, scores: Path, folder: Path, measure: Measure, layout: Layout, cut: _Cut
-) -> dict[str, Any]:
+def _output_name(file: InputFile) -> str:
+    return file.name + ".jsonl" if file.is_text else file.name
+
+
+def _write_kept(file: InputFile, folder: Path, layout: Layout, cut: _Cut) -> dict[str, Any]:
     """Write one file's kept documents; a file of which none is kept gets no output."""
-    name, suffix = (file.name + ".jsonl", ".jsonl") if file.is_text else (file.name, file.suffix)
-
-    def chunks() -> Iterator[Chunk]:
-        return read_scores(scores, file.name, measure, with_ids=True, with_sources=cut.needs_sources)
-
+    name = _output_name(file)
     kept_docs = kept_size = 0
-    for chunk in chunks():
+    for chunk in cut.chunks(file):
         kept = cut.keep(chunk)
         kept_docs += int(kept.sum())
         kept_size += int(chunk.sizes[kept].sum())
     if kept_docs == 0:
         return {"name": None, "docs": 0, "size": 0}
-    rows = _rows(chunks(), file)
-    with open_writer(folder / name, suffix) as writer:
+    rows = _Rows(cut.chunks(file))
+    changed = InputError(f"{file.path}: the file changed since it was scored; score it again")
+    with open_writer(folder / name, ".jsonl" if file.is_text else file.suffix) as writer:
         for batch in read_batches(file, layout, whole=True):
-            chunk = rows(len(batch.documents))
-            if list(chunk.ids) != [
-                document.id.encode("utf-8", "replace").decode("utf-8") for document in batch.documents
-            ]:
-                raise InputError(f"{file.path}: the file changed since it was scored; score it again")
+            chunk = rows.take(len(batch.documents))
+            if list(chunk.ids) != [storable(document.id) for document in batch.documents]:
+                raise changed
             writer.write(batch, cut.keep(chunk).tolist(), {SCORE_COLUMN: list(chunk.scores)})
+        if rows.take(1).ids:
+            raise changed
     return {"name": name, "docs": kept_docs, "size": kept_size}
 
 
-def _rows(source: Iterator[Chunk], file: InputFile) -> Callable[[int], Chunk]:
-    """The stored rows, so many at a time."""
-    have: list[Chunk] = []  # one chunk, or none
-    at = 0
+class _Rows:
+    """The stored rows, so many at a time; fewer at the end."""
 
-    def take(n: int) -> Chunk:
-        nonlocal at
-        while not have or have[0].scores.size - at < n:
-            more = next(source, None)
+    def __init__(self, source: Iterator[Chunk]) -> None:
+        self._source = source
+        self._have = Chunk(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64), [], [])
+        self._at = 0
+
+    def take(self, n: int) -> Chunk:
+        while self._have.scores.size - self._at < n:
+            more = next(self._source, None)
             if more is None:
-                raise InputError(f"{file.path}: fewer scores than documents; score the corpus again")
-            have[:] = [_joined(_slice(have[0], at, None), more) if have else more]
-            at = 0
-        taken = _slice(have[0], at, at + n)
-        at += n
+                break
+            self._have = _joined(_slice(self._have, self._at, None), more)
+            self._at = 0
+        taken = _slice(self._have, self._at, self._at + n)
+        self._at += taken.scores.size
         return taken
-
-    return take
 
 
 def _slice(chunk: Chunk, start: int, stop: int | None) -> Chunk:

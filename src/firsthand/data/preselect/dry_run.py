@@ -103,17 +103,14 @@ def _weights(model: Any) -> int:
 
 
 def _row(
-    name: str,
-    weights: int,
-    work: str,
-    tokens: float,
-    *,
-    runs: int = 1,
-    bytes_a_weight: int,
-    utilisation: float,
+    name: str, weights: int, work: str, tokens: float, *, runs: int = 1, small: bool = False
 ) -> dict[str, Any]:
-    """One line of work: `runs` times the same over `tokens`, its FLOPs and what holds it in memory."""
+    """One line of work: `runs` times the same over `tokens`, its FLOPs and what holds the model in memory.
+
+    `small` is one of our own models: float32 when it scores as well, and little of the peak.
+    """
     flops = float((6 if work == "training" else 2) * weights * tokens * runs)
+    bytes_a_weight = 16 if work == "training" else 4 if small else 2
     return {
         "model": name,
         "weights": weights,
@@ -122,7 +119,7 @@ def _row(
         "tokens a run": round(tokens),
         "FLOPs": flops,
         "GB": round(weights * bytes_a_weight / 1e9, 3),
-        "hours": round(flops / (PEAK * utilisation) / 3600, 4),
+        "hours": round(flops / (PEAK * (SMALL_UTILISATION if small else UTILISATION)) / 3600, 4),
     }
 
 
@@ -138,32 +135,16 @@ def paper() -> dict[str, Any]:
     """The paper's main experiment: six reference models, one classifier, a 1B student for each arm."""
     read = SEED_DOCUMENTS * SEED_TOKENS
     counted = {model.name: _weights(model.on_meta()) for model in (*REFERENCES, STUDENT)}
-    rows = [
-        _row(model.name, counted[model.name], "scoring", read, bytes_a_weight=2, utilisation=UTILISATION)
-        for model in REFERENCES
-    ]
+    rows = [_row(model.name, counted[model.name], "scoring", read) for model in REFERENCES]
     student, taught = counted[STUDENT.name], STUDENT_BATCH * STUDENT.context * STUDENT_STEPS
     for arm in ("PreSelect's tenth", "random tenth"):
-        rows.append(
-            _row(
-                f"{STUDENT.name}, {arm}",
-                student,
-                "training",
-                taught,
-                bytes_a_weight=16,
-                utilisation=UTILISATION,
-            )
-        )
+        rows.append(_row(f"{STUDENT.name}, {arm}", student, "training", taught))
     beyond = [
+        _row(f"{STUDENT.name}, whole pool (a-tenth-of-the-compute)", student, "training", POOL_TOKENS),
         _row(
-            f"{STUDENT.name}, whole pool (a-tenth-of-the-compute)", student, "training", POOL_TOKENS,
-            bytes_a_weight=16, utilisation=UTILISATION,
+            "LLaMA-1 65B, pool (control of lowest perplexity)", counted["LLaMA-1 65B"], "scoring", POOL_TOKENS
         ),
-        _row(
-            "LLaMA-1 65B, pool (control of lowest perplexity)", counted["LLaMA-1 65B"], "scoring", POOL_TOKENS,
-            bytes_a_weight=2, utilisation=UTILISATION,
-        ),
-    ]  # fmt: skip
+    ]
     return {
         "seed sample": {"documents": SEED_DOCUMENTS, "tokens": read},
         "student": {
@@ -229,7 +210,7 @@ def _own_scale(scale: str) -> dict[str, Any]:
     """The account of one of `SIZES`, all seeds together."""
     size, seeds = SIZES[scale], SEEDS[scale]
     device, dtype = DEVICE.get(scale, ("cpu", "float32"))
-    rows = _rows(size, seeds, dtype)
+    rows = _rows(size, seeds)
     if device == "cpu":  # hours of an accelerator that is not used
         rows = [{key: value for key, value in row.items() if key != "hours"} for row in rows]
     total = {
@@ -249,7 +230,8 @@ def _own_scale(scale: str) -> dict[str, Any]:
         assumptions.insert(
             0,
             f"an accelerator's peak is {PEAK / 1e12:.0f} TFLOPs in bfloat16 (H100 SXM, dense), of which models "
-            f"this small reach {SMALL_UTILISATION:.0%}; both are assumed, neither is measured",
+            f"this small reach {SMALL_UTILISATION:.0%}; both are assumed, neither is measured: this scale has run on "
+            "processors only, at a miniature size",
         )
     return {
         "seeds": seeds,
@@ -265,47 +247,33 @@ def _own_scale(scale: str) -> dict[str, Any]:
     }
 
 
-def _rows(size: Size, seeds: int, dtype: str) -> list[dict[str, Any]]:
+def _rows(size: Size, seeds: int) -> list[dict[str, Any]]:
     """All training and scoring of `seeds` seeds, model by model."""
-    cost = {"utilisation": SMALL_UTILISATION, "bytes_a_weight": _BYTES_TRAINED[dtype]}
-    scored = {"utilisation": SMALL_UTILISATION, "bytes_a_weight": _BYTES_WEIGHT["float32"]}
     a_document = size.chars / CHARACTERS_A_TOKEN
-    cloze = 4 * size.items * _CLOZE_TOKENS
-
-    def tokens(characters: float) -> int:
-        return size.steps(characters) * size.batch * size.context
-
+    abilities, report = (4 * items * _CLOZE_TOKENS for items in (size.ability_items, size.report_items))
     rows = []
+
+    def add(name: str, shape: Shape, runs: int, *, reads: float = 0, scores: float = 0) -> None:
+        weights = _tiny_weights(size, shape)
+        if reads:  # characters
+            tokens = size.steps(reads) * size.batch * size.context
+            rows.append(_row(name, weights, "training", tokens, runs=runs, small=True))
+        if scores:  # tokens
+            rows.append(_row(name, weights, "scoring", scores, runs=runs, small=True))
+
+    sample = size.seed_sample * a_document + abilities
+    a_pass = size.reference_passes * size.chars
     for number, shape in enumerate(size.reference_shapes):
         runs = seeds * len(range(number, size.references, len(size.reference_shapes)))
-        weights = _tiny_weights(size, shape)
-        read = tokens(size.reference_passes * size.reference_documents * size.chars)
-        rows.append(_row(f"reference {_named(shape)}", weights, "training", read, runs=runs, **cost))
-        rows.append(
-            _row(f"reference {_named(shape)}", weights, "scoring", size.seed_sample * a_document + cloze,
-                 runs=runs, **scored)
-        )  # fmt: skip
-    weights = _tiny_weights(size, size.nested_shape)
+        add(f"reference {_named(shape)}", shape, runs, reads=a_pass * size.reference_documents, scores=sample)
     for documents in size.nested:
-        read = tokens(size.reference_passes * documents * size.chars)
-        rows.append(_row(f"nested, {documents} documents", weights, "training", read, runs=seeds, **cost))
-    rows.append(
-        _row("nested", weights, "scoring", size.seed_sample * a_document + cloze,
-             runs=seeds * len(size.nested), **scored)
-    )  # fmt: skip
+        add(f"nested, {documents} documents", size.nested_shape, seeds, reads=a_pass * documents)
+    add("nested", size.nested_shape, seeds * len(size.nested), scores=sample)
     largest = max(size.reference_shapes, key=lambda shape: _tiny_weights(size, shape))
-    rows.append(
-        _row("best reference on the pool, at most", _tiny_weights(size, largest), "scoring",
-             size.pool * a_document, runs=seeds, **scored)
-    )  # fmt: skip
-    weights = _tiny_weights(size, size.student_shape)
-    rows.append(
-        _row(f"student {_named(size.student_shape)}", weights, "training", tokens(size.student_characters),
-             runs=seeds * _STUDENTS, **cost)
-    )  # fmt: skip
-    rows.append(
-        _row(f"student {_named(size.student_shape)}", weights, "scoring", size.benchmark * a_document + cloze,
-             runs=seeds * _STUDENTS, **scored)
+    add("best reference on the pool, at most", largest, seeds, scores=size.pool * a_document)
+    add(
+        f"student {_named(size.student_shape)}", size.student_shape, seeds * _STUDENTS,
+        reads=size.student_characters, scores=size.benchmark * a_document + report,
     )  # fmt: skip
     return rows
 

@@ -58,8 +58,9 @@ class Shard:
                 "n_bytes": pa.array(columns["n_bytes"], pa.int64()),
             }
         ).replace_schema_metadata({"firsthand_key": self.key})
-        with atomic_file(self.path) as beside:
-            pq.write_table(table, beside)
+        # A stream and not the path, which pyarrow would read as a URL where it has a colon.
+        with atomic_file(self.path) as beside, beside.open("wb") as stream:
+            pq.write_table(table, stream)
 
 
 class ShardLosses:
@@ -157,6 +158,7 @@ def _stored_key(path: Path) -> str | None:
     if not path.is_file():
         return None
     with contextlib.suppress(Exception):  # whatever is damaged is computed again
-        metadata = parquet()[1].read_schema(path).metadata or {}
+        with path.open("rb") as stream:
+            metadata = parquet()[1].read_schema(stream).metadata or {}
         return str(metadata.get(b"firsthand_key", b"").decode())
     return None

@@ -120,11 +120,13 @@ def measure_losses(
         name: shards_of(name, model, documents, folder, shard_size, f"{block}:{stride}:{dtype}")
         for name, model in models.items()
     }
-    if rank.first:
-        for name, lot in shards.items():  # of a larger sample, before: they would be read as part of this one
-            for stale in set((folder / folder_name(name)).glob("*.parquet")) - {shard.path for shard in lot}:
+    if rank.first:  # of another sample, before: they would be read as part of this one
+        for name, lot in shards.items():
+            whole = {shard.path for shard in lot if shard.done()}
+            for stale in set((folder / folder_name(name)).glob("*.parquet")) - whole:
                 stale.unlink(missing_ok=True)
-    with ray_session(workers, address) if engine == "ray" else contextlib.nullcontext():
+    rank.barrier()  # nobody writes what is about to be removed
+    with contextlib.ExitStack() as held:
         for name, model in models.items():
             mine = [shard for shard in shards[name] if rank.takes(shard.number)]
             left = [shard for shard in mine if not shard.done()]
@@ -146,6 +148,8 @@ def measure_losses(
             if not left:
                 continue
             if engine == "ray":
+                # The first model starts it, all leave it at the end.
+                held.enter_context(ray_session(workers, address))
                 _measure_on_ray(name, model, left, workers, options, report)
             else:
                 measure = ShardLosses(model, **options)

@@ -21,6 +21,7 @@ from firsthand.corpora.documents import Document
 from firsthand.corpora.files import Batch, InputFile, Layout, find_inputs, read_batches, read_documents
 from firsthand.corpora.ids import UniqueIds, seeded_order
 from firsthand.corpora.near_duplicates import find_near_duplicates, warn_near_duplicates
+from firsthand.corpora.output import keep_off
 from firsthand.corpora.places import atomic_file
 from firsthand.data.preselect.text import encodable
 from firsthand.errors import InputError
@@ -131,6 +132,7 @@ def sample_seed(
             long enough or differ; `stratify_by="domain"` without a source field; a bad number or option.
     """
     layout = layout or Layout()
+    keep_off(files, [target])
     _check(seed_docs, min_chars, max_chars, stratify_by, per_group, max_groups, near_duplicates, layout)
     corpus = _Corpus(files, layout, min_chars, stratify_by == "domain")
     groups: GroupCounts | None = None

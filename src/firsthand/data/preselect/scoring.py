@@ -20,7 +20,7 @@ import numpy as np
 
 from firsthand.corpora.files import InputFile, Layout, read_batches
 from firsthand.corpora.ids import UniqueIds, identity
-from firsthand.corpora.output import only_writer
+from firsthand.corpora.output import MANIFEST, only_writer, sweep
 from firsthand.corpora.places import as_place, atomic_file, is_local, read_json, write_json
 from firsthand.corpora.threshold import Chunk, Measure
 from firsthand.data.preselect.scorer import Scorer
@@ -30,9 +30,10 @@ from firsthand.errors import InputError, MissingDependencyError, NotFoundError
 from firsthand.launch import Job, run_jobs
 from firsthand.launch.jobs import ENGINES
 
-__all__ = ["SCORE_COLUMN", "Progress", "ScoredCorpus", "read_scores", "score_corpus"]
+__all__ = ["HEAD", "SCORE_COLUMN", "Progress", "ScoredCorpus", "read_scores", "score_corpus", "storable"]
 
 SCORE_COLUMN = "preselect_score"
+HEAD = "scores.json"  # written when all files are whole
 PART = 65_536  # documents
 _SIZES: dict[str, str] = {"chars": "n_chars", "tokens": "n_tokens"}
 
@@ -79,8 +80,8 @@ def score_corpus(
         on_progress: called after each file.
 
     Raises:
-        InputError: an unreadable file, an id that occurs twice, a corpus of one document. Scores written by
-            this call are removed then. Another run that writes to the folder.
+        InputError: an unreadable file, an id that occurs twice, a corpus of one document; file names that
+            collide; another run that writes to the folder. Whole parts stay for the next run.
     """
     layout = layout or Layout()
     folder = as_place(folder)
@@ -89,6 +90,11 @@ def score_corpus(
     loaded = scorer if isinstance(scorer, Scorer) else load_scorer(scorer)
     if engine != "inline" and isinstance(scorer, Scorer):
         raise InputError(f"engine {engine!r} needs the folder of a saved scorer: each worker loads it")
+    if engine == "inline" and workers != 1:
+        raise InputError(f"engine 'inline' has one worker, and {workers} were asked for; choose local or ray")
+    if engine != "ray" and address is not None:
+        raise InputError(f"an address is for engine 'ray', and the engine is {engine!r}")
+    _check_names([file.name for file in files])
     fingerprint = loaded.fingerprint()
     stamps = tuple(file.stamp() for file in files)
     keys = {
@@ -99,55 +105,78 @@ def score_corpus(
     }
     with only_writer(folder):
         waiting = [file for file in files if _whole(folder / file.name, keys[file.name]) is None]
-        try:
-            done = len(files) - len(waiting)
+        if waiting:  # what is there from now on is a mixture until all is whole
+            (folder / HEAD).unlink(missing_ok=True)
+        done = len(files) - len(waiting)
 
-            def scored(*_: object) -> None:
-                nonlocal done
-                done += 1
-                if on_progress:
-                    on_progress("score", done, len(files))
-
-            if on_progress and done:
+        def scored(*_: object) -> None:
+            nonlocal done
+            done += 1
+            if on_progress:
                 on_progress("score", done, len(files))
-            if engine == "inline":
-                work = _ScoreFiles(loaded, folder, layout, token_counter(tokenizer) if tokenizer else None)
-                for file in waiting:
-                    work.score(file, keys[file.name])
-                    scored()
-            elif waiting:
-                arguments = {
-                    "scorer": str(scorer), "folder": str(folder), "layout": asdict(layout), "tokenizer": tokenizer,
-                }  # fmt: skip
-                items = [{"path": str(f.path), "name": f.name, "key": keys[f.name]} for f in waiting]
-                _elsewhere(items, arguments, engine, workers, address, scored)
-            n_docs = n_unscored = 0
-            with UniqueIds() as ids:
-                for file in files:
-                    for chunk in read_scores(folder, file.name, "chars", with_ids=True):
-                        ids.add(chunk.ids)
-                        n_docs += len(chunk.ids)
-                        n_unscored += int(np.isnan(chunk.scores).sum())
-                ids.require(files, layout)
-            if n_docs < 2:
-                raise InputError(
-                    f"{files[0].path}: the corpus has one document, there is nothing to select from; "
-                    "a text file can be cut into its paragraphs or lines (text-unit)"
-                )
-        except InputError:
+
+        if on_progress and done:
+            on_progress("score", done, len(files))
+        if engine == "inline":
+            work = _ScoreFiles(loaded, folder, layout, token_counter(tokenizer) if tokenizer else None)
             for file in waiting:
-                _remove(folder / file.name)
-            raise
+                work.score(file, keys[file.name])
+                scored()
+        elif waiting:
+            arguments = {
+                "scorer": _wherever(str(scorer)),
+                "fingerprint": fingerprint,
+                "folder": _wherever(str(folder)),
+                "layout": asdict(layout),
+                "tokenizer": tokenizer and _wherever(tokenizer),
+            }
+            items = [{"path": _wherever(str(f.path)), "name": f.name, "key": keys[f.name]} for f in waiting]
+            _elsewhere(items, arguments, engine, workers, address, scored)
+        n_docs = n_unscored = 0
+        with UniqueIds() as ids:
+            for file in files:
+                for chunk in read_scores(folder, file.name, keys[file.name], "chars", with_ids=True):
+                    ids.add(chunk.ids)
+                    n_docs += len(chunk.ids)
+                    n_unscored += int(np.isnan(chunk.scores).sum())
+            ids.require(files, layout)
+        if n_docs < 2:
+            raise InputError(
+                f"{files[0].path}: the corpus has one document, there is nothing to select from; "
+                "a text file can be cut into its paragraphs or lines (text-unit)"
+            )
         head = {
             "scorer_sha256": fingerprint,
             "normaliser_version": NORMALISER_VERSION,
             "tokenizer": tokenizer,
+            "layout": asdict(layout),
             "n_docs": n_docs,
             "n_unscored": n_unscored,
             "inputs": stamps,
+            "keys": keys,
         }
-        write_json(folder / "scores.json", head)
+        write_json(folder / HEAD, head)
     return ScoredCorpus(folder, fingerprint, n_docs, n_unscored, stamps)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise `InputError` where a file's name would get in the way of another's, or of our own files."""
+    folders = {
+        "/".join(parts[:n]) for name in names if (parts := name.split("/")) for n in range(1, len(parts))
+    }
+    for name in names:
+        if name.split("/")[0] in (HEAD, MANIFEST):
+            raise InputError(f"an input is called {name!r}, and a file of ours is called so too; rename it")
+        if name in folders:
+            raise InputError(
+                f"one input is called {name!r}, and others lie in a folder of that name; rename it"
+            )
+
+
+def _wherever(place: str) -> str:
+    """The place for a process that may have been started in another folder."""
+    path = as_place(place)
+    return str(path.absolute()) if is_local(path) and path.exists() else place
 
 
 def _elsewhere(
@@ -177,9 +206,16 @@ def _elsewhere(
 class ScoringActor:
     """Loads the scorer once, then scores one file after the other: what a worker process or actor holds."""
 
-    def __init__(self, scorer: str, folder: str, layout: dict[str, Any], tokenizer: str | None) -> None:
+    def __init__(
+        self, scorer: str, fingerprint: str, folder: str, layout: dict[str, Any], tokenizer: str | None
+    ) -> None:
+        loaded = load_scorer(scorer)
+        if loaded.fingerprint() != fingerprint:
+            raise InputError(
+                f"{scorer}: the scorer changed while the corpus was being scored; score it again"
+            )
         count = token_counter(tokenizer) if tokenizer else None
-        self._work = _ScoreFiles(load_scorer(scorer), as_place(folder), Layout(**layout), count)
+        self._work = _ScoreFiles(loaded, as_place(folder), Layout(**layout), count)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Score the file of `item` (path, name, key); returns its name and how many documents it has."""
@@ -208,6 +244,7 @@ class _ScoreFiles:
     def score(self, file: InputFile, key: str) -> int:
         """Score one file to its end; returns how many documents it has."""
         target = self._folder / file.name
+        sweep(target)
         number = 0
         while _stored_key(_part(target, number)) == f"{key}:{number}":
             number += 1
@@ -215,11 +252,11 @@ class _ScoreFiles:
         columns: dict[str, list[Any]] = self._empty()
         for batch in read_batches(file, self._layout, skip=first * PART):
             texts = [document.text for document in batch.documents]
-            columns["id"] += [_storable(document.id) for document in batch.documents]
+            columns["id"] += [storable(document.id) for document in batch.documents]
             columns[SCORE_COLUMN] += self._scorer.predict_proba(texts).tolist()
             columns["n_chars"] += [len(text) for text in texts]
             columns["n_bytes"] += [len(text.encode("utf-8", "surrogatepass")) for text in texts]
-            columns["source"] += [_storable(document.source) for document in batch.documents]
+            columns["source"] += [storable(document.source) for document in batch.documents]
             if self._count is not None:
                 columns["n_tokens"] += [self._count(text) for text in texts]
             while len(columns["id"]) >= PART:
@@ -246,8 +283,9 @@ class _ScoreFiles:
         table = pa.table(
             {name: pa.array(values[:n], types.get(name, pa.int64())) for name, values in columns.items()}
         ).replace_schema_metadata({"firsthand_key": key})
-        with atomic_file(path) as beside:
-            pq.write_table(table, beside)
+        # A stream and not the path, which pyarrow would read as a URL where it has a colon.
+        with atomic_file(path) as beside, beside.open("wb") as stream:
+            pq.write_table(table, stream)
 
 
 def _part(target: Path, number: int) -> Path:
@@ -263,16 +301,9 @@ def _whole(target: Path, key: str) -> dict[str, Any] | None:
     return found if all(_stored_key(_part(target, n)) == f"{key}:{n}" for n in numbers) else None
 
 
-def _remove(target: Path) -> None:
-    with contextlib.suppress(OSError):
-        for path in [*target.glob("*.parquet"), target / "whole.json"]:
-            path.unlink(missing_ok=True)
-        if is_local(target):
-            target.rmdir()
-
-
-def _storable(name: str) -> str:
-    return name.encode("utf-8", "replace").decode("utf-8")
+def storable(name: str) -> str:
+    """A lone surrogate, which Parquet cannot hold, as its escape: different names stay different."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _arrow() -> tuple[Any, Any]:
@@ -296,16 +327,29 @@ def _stored_key(path: Path) -> str | None:
 
 
 def read_scores(
-    folder: Path, name: str, measure: Measure, *, with_ids: bool = False, with_sources: bool = False
+    folder: Path,
+    name: str,
+    key: str,
+    measure: Measure,
+    *,
+    with_ids: bool = False,
+    with_sources: bool = False,
 ) -> Iterator[Chunk]:
     """The stored scores of one file, a part at a time, in the order of its documents.
 
+    Args:
+        folder, name: where, and of which file.
+        key: of the file, as `scores.json` has it; scores of anything else are refused.
+        measure: what the sizes are.
+        with_ids, with_sources: read these too.
+
     Raises:
-        NotFoundError: no whole scores of this file. InputError: no token counts there.
+        NotFoundError: no whole scores of this file. InputError: no token counts there, a part that is damaged
+            or was made by another run.
     """
-    _, pq = _arrow()
+    pa, pq = _arrow()
     found = read_json(folder / name / "whole.json")
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or found.get("key") != key:
         raise NotFoundError(f"{folder}: no whole scores of {name!r} here; score the corpus first")
     size = _SIZES.get(measure)
     wanted = [SCORE_COLUMN, *([size] if size else [])]
@@ -315,6 +359,9 @@ def read_scores(
         try:
             with path.open("rb") as stream:
                 stored = pq.ParquetFile(stream)
+                metadata = stored.schema_arrow.metadata or {}
+                if metadata.get(b"firsthand_key", b"").decode() != f"{key}:{number}":
+                    raise InputError(f"{path}: the scores of another run; score the corpus again")
                 if size is not None and size not in stored.schema_arrow.names:
                     raise InputError(
                         f"{path}: no token counts; score the corpus with a tokenizer to select by tokens"
@@ -322,6 +369,8 @@ def read_scores(
                 table = stored.read(columns=wanted)
         except FileNotFoundError as error:
             raise NotFoundError(f"{path}: a part of the scores is missing; score the corpus again") from error
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: damaged: {error}; score the corpus again") from error
         scores = np.asarray(table.column(SCORE_COLUMN).to_numpy(), dtype=np.float32)
         sizes = np.ones(scores.size, dtype=np.int64)
         if size is not None:

@@ -23,6 +23,7 @@ from firsthand.corpora.documents import Document
 from firsthand.corpora.files import InputFile, find_inputs
 from firsthand.corpora.ids import identity
 from firsthand.corpora.near_duplicates import NearDuplicateWarning
+from firsthand.corpora.output import only_writer
 from firsthand.corpora.places import atomic_file, write_json
 from firsthand.data.preselect.confidence import strength_confidence
 from firsthand.data.preselect.config import RunConfig
@@ -44,9 +45,10 @@ from firsthand.errors import (
     NotFoundError,
     OutputError,
 )
-from firsthand.launch.cache import cache_root
+from firsthand.launch import cache_root, this_rank
 
 __all__ = [
+    "local_folder",
     "read_strength",
     "require_models",
     "run",
@@ -120,8 +122,9 @@ def write_strength(
             "high": pa.array(confidence.high, pa.float64()),
         }
     )
-    with atomic_file(target) as beside:
-        pq.write_table(table, beside)
+    # A stream and not the path, which pyarrow would read as a URL where it has a colon.
+    with atomic_file(target) as beside, beside.open("wb") as stream:
+        pq.write_table(table, stream)
     names = list(ability)
     return {
         "documents": len(ids),
@@ -255,6 +258,15 @@ def train_from_strength(
     }
 
 
+def local_folder(given: Path | str) -> Path:
+    """The folder as a path; raises `InputError` for a URL, where stages keep what they take up again."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(given)):  # as a path `s3://` has lost a slash
+        raise InputError(
+            f"{given}: this needs a folder on this machine; scores and kept documents may go to a URL"
+        )
+    return Path(given).expanduser()
+
+
 @contextlib.contextmanager
 def _folder(output: Path) -> Iterator[None]:
     """Make the folder now; where the block fails and nothing was written, it goes again."""
@@ -313,7 +325,9 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
     if config.measure == "tokens" and not config.tokenizer:
         raise InputError("measure = 'tokens' needs a tokenizer")
     files = find_inputs(config.inputs)
-    output = Path(config.output)
+    output = local_folder(config.output)
+    if this_rank().world > 1:
+        raise InputError("torchrun is for `firsthand preselect losses`; a run has one process, or engine ray")
     for file in files:
         if output.resolve() in file.path.resolve().parents:
             raise InputError(f"{file.path} lies in the output folder {output}; name another output")
@@ -321,7 +335,7 @@ def run(config: RunConfig, *, on_progress: Progress | None = None) -> dict[str, 
         token_counter(config.tokenizer)  # before hours of losses, not after
     scorer = make_scorer(config.scorer, **config.scorer_parameters())  # says at once what is not installed
     require_models(ability)
-    with _folder(output):
+    with _folder(output), only_writer(output):
         return _run(config, ability, files, output, scorer, on_progress)
 
 

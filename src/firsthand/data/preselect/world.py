@@ -141,8 +141,11 @@ class World:
             [text.text for text in self._mix(POOL, 2 * size.reference_documents, 5)], size.vocabulary
         )
         self.ability_items, self.report_items = (
-            cloze_items(held, size.items, tokenizer=self.tokenizer, seed=seed)
-            for held in (self.for_ability, self.for_report)
+            cloze_items(held, count, tokenizer=self.tokenizer, seed=seed)
+            for held, count in (
+                (self.for_ability, size.ability_items),
+                (self.for_report, size.report_items),
+            )
         )
 
     def _mix(self, shares: Mapping[str, float], count: int, stream: int) -> tuple[Document, ...]:
@@ -232,7 +235,7 @@ class World:
     @property
     def _windows(self) -> dict[str, Any]:
         context = self.size.context
-        return {"block": context, "stride": context // 2, "batch_tokens": self.size.batch_tokens}
+        return {"block": context, "stride": 3 * context // 4, "batch_tokens": self.size.batch_tokens}
 
     def _named(self, model: Any) -> Any:
         from firsthand.lm import LanguageModel
