@@ -17,7 +17,7 @@ import pytest
 from upath import UPath
 
 from firsthand.corpora.files import find_inputs
-from firsthand.corpora.output import JOURNAL, MANIFEST, OutputFolder, keep_off, only_writer, sweep
+from firsthand.corpora.output import JOURNAL, MANIFEST, OutputFolder, _is_below, keep_off, only_writer, sweep
 from firsthand.corpora.places import atomic_file
 from firsthand.errors import InputError, OutputError
 
@@ -279,6 +279,39 @@ def test_without_planned_names_a_kill_between_file_and_note_leaves_it(tmp_path):
             (folder / "a.txt").write_text("killed here")
         call(folder, "C")
         assert ("a.txt" in tree(folder)) is not planned
+
+
+def test_what_was_noted_is_known_without_planned_names(tmp_path):
+    with pytest.raises(KilledError):
+        call(tmp_path / "out", "A", planned=False, parts=2)
+    call(tmp_path / "out", "C")
+    assert_whole(tmp_path / "out", "C")
+
+
+def test_a_store_that_appends_nothing(memory, monkeypatch):
+    kind = fsspec.get_filesystem_class("memory")
+    real = kind._open
+
+    def without_append(self, path, mode="rb", **more):
+        if mode.startswith("a"):
+            raise NotImplementedError("appending")
+        return real(self, path, mode, **more)
+
+    monkeypatch.setattr(kind, "_open", without_append)
+    call(UPath(f"{memory}/out"), "B")
+    assert_whole(UPath(f"{memory}/out"), "B")
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../x", "a/..", "..", "/x", "s3://x", "", ".", "a\x00", MANIFEST, "./" + JOURNAL]
+)
+def test_names_that_are_no_outputs(name):
+    assert not _is_below(name)
+
+
+@pytest.mark.parametrize("name", ["x", "a/x", "..x", "a/x..jsonl", ".x", f"a/{MANIFEST}", "a:/x", "C:x"])
+def test_names_that_are_outputs(name):
+    assert _is_below(name)
 
 
 def test_a_planned_file_that_was_there_before_is_not_ours(tmp_path):

@@ -190,7 +190,7 @@ def test_ordered_bits_descend_as_the_scores_ascend():
 
 def test_whole_numbers_are_scores_too():
     for kind in (np.uint8, np.int64, float, np.float16):
-        found = threshold_for(np.array([1, 200, 3], dtype=kind), [1, 1, 1], amount=1)
+        found = threshold_for(np.array([0, 200, 3], dtype=kind), [1, 1, 1], amount=1)
         assert (found.value, found.kept_docs) == (200, 1)
 
 

@@ -62,7 +62,7 @@ class Size:
         return self.student_passes * FRACTION * self.pool * self.chars
 
 
-SEEDS = {"smoke": 2, "laptop": 8, "gpu": 3}
+SEEDS = {"smoke": 2, "laptop": 6, "gpu": 3}
 DEVICE = {"gpu": ("cuda", "bfloat16")}
 
 SIZES = {
@@ -74,12 +74,12 @@ SIZES = {
         batch=8, learning_rate=3e-3, packages=("stdlib",), limit=1_500, bucket=2_000, min_per_class=5,
         least_ability=0.0,
     ),
-    # Many small reference models: with six of them ability goes along with the share of code in one seed out of
-    # six, and code then passes for what makes models able.
+    # Nine reference models: of random sixes of twelve, one in eight made code pass for what makes models able, as
+    # ability happened to go along with its share; of random nines none did. More and weaker ones did no better.
     "laptop": Size(
-        chars=600, pool=4_000, seed_sample=800, references=12, reference_documents=400,
-        reference_shapes=(Shape(64, 1, 2),), reference_passes=2, nested=(50, 100, 200, 400),
-        nested_shape=Shape(64, 1, 2), student_shape=Shape(96, 2, 3), student_passes=2.5, benchmark=200,
+        chars=600, pool=4_000, seed_sample=800, references=9, reference_documents=400,
+        reference_shapes=(Shape(64, 2, 2),), reference_passes=3, nested=(50, 100, 200, 400),
+        nested_shape=Shape(64, 2, 2), student_shape=Shape(96, 2, 3), student_passes=2.5, benchmark=200,
         ability_items=500, report_items=1_000, vocabulary=1_024, context=256, batch=2, learning_rate=3e-3,
         packages=("stdlib", "numpy", "scipy", "sklearn", "torch"), limit=None, bucket=200_000, min_per_class=50,
         least_ability=0.30,
