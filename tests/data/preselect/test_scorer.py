@@ -198,13 +198,17 @@ def test_fasttext_with_one_thread_starts_from_whatever_memory_holds():
     """It sets a tenth of its vectors only; ours makes sure that the others are zeros, used memory or not."""
     texts, labels = labelled(4)
     plain = FastTextScorer(dim=100, bucket=200_000, epoch=1).fit(texts, labels)
+    pins = []
     untouched = (plain._model.get_input_matrix() == 0).all(axis=1)
     assert 0.85 < untouched.mean() < 0.9 + 1e-3
     assert not untouched[: len(untouched) // 10].any()
 
     def soiled():
-        for size in (2_000, 20_000, 200_000):
+        for size in (2_000, 20_000, 200_000, 3_000_000):
             junk = [np.full(size, np.nan, dtype=np.float32) for _ in range(20)]
+            pins.append(
+                np.full(size // 10, np.nan, dtype=np.float32)
+            )  # behind it, so that it stays in the heap
             del junk
         return KINDS["fasttext"](bucket=50).fit(*labelled(40))
 

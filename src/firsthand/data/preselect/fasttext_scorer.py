@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from firsthand.data.preselect.scorer import Scorer
 from firsthand.errors import InputError, MissingDependencyError, OutputError
 
 __all__ = ["FastTextScorer"]
+
+_M_PERTURB = -6  # of glibc's malloc.h
 
 
 class FastTextScorer(Scorer):
@@ -55,17 +60,18 @@ class FastTextScorer(Scorer):
                 with path.open("w", encoding="utf-8", newline="\n") as stream:
                     for text, label in zip(texts, labels, strict=True):
                         stream.write(f"__label__{label} {_plain_words(text)}\n")  # the last line ends too
-                self._model = fasttext.train_supervised(
-                    input=str(path),
-                    epoch=p["epoch"],
-                    lr=p["lr"],
-                    wordNgrams=p["word_ngrams"],
-                    dim=p["dim"],
-                    bucket=max(p["bucket"], _least_bucket(p["dim"])),
-                    thread=p["threads"],
-                    seed=p["seed"],
-                    verbose=0,
-                )
+                with _memory_comes_zeroed():
+                    self._model = fasttext.train_supervised(
+                        input=str(path),
+                        epoch=p["epoch"],
+                        lr=p["lr"],
+                        wordNgrams=p["word_ngrams"],
+                        dim=p["dim"],
+                        bucket=max(p["bucket"], _least_bucket(p["dim"])),
+                        thread=p["threads"],
+                        seed=p["seed"],
+                        verbose=0,
+                    )
         except OSError as error:
             raise OutputError(f"cannot write fastText's training file: {error.strerror or error}") from error
         except RuntimeError as error:
@@ -115,13 +121,30 @@ def _fasttext() -> Any:
     return fasttext
 
 
+@contextlib.contextmanager
+def _memory_comes_zeroed() -> Iterator[None]:
+    """For the while, the C library fills the memory that it hands out with zeros (glibc's M_PERTURB).
+
+    fastText sets its initial vectors in tenths, one a thread: with one thread nine tenths stay what the
+    memory held before. In used memory training then gives other weights each time, or NaN; in zeros those
+    vectors start at zero, every time. Where there is no glibc, large blocks have to do (`_least_bucket`).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        yield
+        return
+    mallopt(_M_PERTURB, 0xFF)  # memory gets the complement of this byte
+    try:
+        yield
+    finally:
+        mallopt(_M_PERTURB, 0)
+
+
 def _least_bucket(dim: int) -> int:
     """Buckets that make the vectors larger than 32 MiB.
 
-    fastText sets its initial vectors in tenths, one a thread: with one thread nine tenths stay what the
-    memory held before. Small blocks come from used memory, and then training gives other weights each time,
-    or NaN. Above 32 MiB the C library's allocator always maps fresh pages, which hold zeros: the other nine
-    tenths then start at zero, every time.
+    C libraries take blocks above some such size as fresh pages, which hold zeros, unless they have as much
+    lying free: rarely used memory, then, where `_memory_comes_zeroed` can do nothing.
     """
     return (33 << 20) // (4 * dim) + 1
 

@@ -74,8 +74,8 @@ SIZES = {
         batch=8, learning_rate=3e-3, packages=("stdlib",), limit=1_500, bucket=2_000, min_per_class=5,
         least_ability=0.0,
     ),
-    # Nine reference models: of random sixes of twelve, one in eight made code pass for what makes models able, as
-    # ability happened to go along with its share; of random nines none did. More and weaker ones did no better.
+    # Nine reference models: with six, ability goes along with the share of code by chance in one seed of seven, and
+    # code then passes for what makes models able.
     "laptop": Size(
         chars=600, pool=4_000, seed_sample=800, references=9, reference_documents=400,
         reference_shapes=(Shape(64, 2, 2),), reference_passes=3, nested=(50, 100, 200, 400),
