@@ -171,9 +171,11 @@ def test_probabilities_above_one_are_clipped():
     scorer = FastTextScorer()
     scorer.meta = {"kind": "fasttext"}
     scorer._model = types.SimpleNamespace(
-        predict=lambda texts, k: (
-            [["__label__1"], ["__label__0", "__label__1"], []],
-            [[1.00001], [1.0, -1e-6], []],
+        f=types.SimpleNamespace(
+            multilinePredict=lambda lines, k, threshold, errors: (
+                [["__label__1"], ["__label__0", "__label__1"], []],
+                [[1.00001], [1.0, -1e-6], []],
+            )
         )
     )
     assert scorer.predict_proba(["a", "b", "c"]).tolist() == [1.0, 0.0, 0.5]
