@@ -133,7 +133,9 @@ def score_corpus(
             items = [{"path": _wherever(str(f.path)), "name": f.name, "key": keys[f.name]} for f in waiting]
             _elsewhere(items, arguments, engine, workers, address, scored)
         n_docs = n_unscored = 0
-        with UniqueIds() as ids:
+        # Small slices keep memory flat up to 16 million documents; beyond, at most 64 passes over the ids' digests.
+        expected = sum(int((_whole(folder / f.name, keys[f.name]) or {}).get("docs", 0)) for f in files)
+        with UniqueIds(slice_size=max(1 << 18, expected // 64)) as ids:
             for file in files:
                 for chunk in read_scores(folder, file.name, keys[file.name], "chars", with_ids=True):
                     ids.add(chunk.ids)
