@@ -2,7 +2,7 @@
 
 Part of `preselect.py`'s benchmark. Every run is a process of its own, so that its peak memory is its own:
 
-    python -m benchmarks.corpus_runs ours|read|datatrove|pool|ray SCORER CORPUS OUT [THRESHOLD]
+    python -m benchmarks.corpus_runs ours|pool|ray|datatrove SCORER CORPUS OUT [THRESHOLD]
 
 CORPUS is a folder of JSONL shards; the answer is a line of JSON. CPU time is the process's own and its
 children's, after everything is imported and the scorer is loaded.

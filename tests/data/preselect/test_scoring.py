@@ -305,9 +305,13 @@ def elsewhere():  # in a process of its own, for the price of a fork
         os._exit(0)
     return child
 
-started = time.perf_counter()
-assert os.waitpid(elsewhere(), 0)[1] == 0
-whole, expected = time.perf_counter() - started, contents()
+def unbroken():
+    shutil.rmtree(out, ignore_errors=True)
+    started = time.perf_counter()
+    assert os.waitpid(elsewhere(), 0)[1] == 0
+    return time.perf_counter() - started
+
+whole, expected = min(unbroken() for _ in range(3)), contents()  # on a busy machine one alone may be slow
 killed = halves = equal = 0
 rng = random.Random(20)
 for _ in range(moments):

@@ -144,10 +144,9 @@ class _Cut:
         self._scores, self._keys, self._measure = scores, keys, measure
         self.quotas: Quotas | None = None
         self._max_share = max_share
+        self.threshold = whole = find_threshold(passes, fraction, amount=amount, seed=seed)
         if max_share is None:
-            self.threshold = find_threshold(passes, fraction, amount=amount, seed=seed)
             return
-        whole = find_threshold(passes, fraction, amount=amount, seed=seed)
         budget = budget_of(whole.total_size, fraction, amount)
         quotas = self.quotas = find_quotas(passes, budget, max_share, seed=seed)
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from firsthand.corpora.documents import Document
 from firsthand.corpora.ids import identity
-from firsthand.corpora.places import atomic_file
-from firsthand.errors import InputError, MissingDependencyError
+from firsthand.corpora.tables import arrow, stored_key, write_table
+from firsthand.errors import InputError
 
 if TYPE_CHECKING:
     from firsthand.lm import LanguageModel
 
-__all__ = ["Shard", "ShardLosses", "folder_name", "parquet", "shards_of", "start_token"]
+__all__ = ["Shard", "ShardLosses", "folder_name", "shards_of", "start_token"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Shard:
 
     def done(self) -> bool:
         """Whether the file is there, whole, and of this key."""
-        return _stored_key(self.path) == self.key
+        return stored_key(self.path) == self.key
 
     def item(self) -> dict[str, Any]:
         """What `ShardLosses` measures."""
@@ -46,7 +46,7 @@ class Shard:
 
     def write(self, name: str, columns: Mapping[str, Any]) -> None:
         """Write what `ShardLosses` measured."""
-        pa, pq = parquet()
+        pa, _ = arrow()
         ids = [document.id for document in self.documents]
         table = pa.table(
             {
@@ -57,10 +57,8 @@ class Shard:
                 "n_chars": pa.array(columns["n_chars"], pa.int64()),
                 "n_bytes": pa.array(columns["n_bytes"], pa.int64()),
             }
-        ).replace_schema_metadata({"firsthand_key": self.key})
-        # A stream and not the path, which pyarrow would read as a URL where it has a colon.
-        with atomic_file(self.path) as beside, beside.open("wb") as stream:
-            pq.write_table(table, stream)
+        )
+        write_table(table, self.path, self.key)
 
 
 class ShardLosses:
@@ -142,23 +140,3 @@ def _model_stamp(model: Any) -> str:
         return model
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     return json.dumps([model, [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]])
-
-
-def parquet() -> tuple[Any, Any]:
-    """`pyarrow` and `pyarrow.parquet`; raises `MissingDependencyError`."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependencyError("losses need pyarrow: pip install 'firsthand[data]'") from error
-    return pyarrow, pyarrow.parquet
-
-
-def _stored_key(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with contextlib.suppress(Exception):  # whatever is damaged is computed again
-        with path.open("rb") as stream:
-            metadata = parquet()[1].read_schema(stream).metadata or {}
-        return str(metadata.get(b"firsthand_key", b"").decode())
-    return None

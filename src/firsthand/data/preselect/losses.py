@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firsthand.corpora.documents import Document
+from firsthand.corpora.tables import arrow
 from firsthand.data.preselect.loss_shards import (
     Shard,
     ShardLosses,
     folder_name,
-    parquet,
     shards_of,
     start_token,
 )
@@ -260,7 +260,7 @@ def read_losses(path: Path | str, models: Sequence[str] | None = None) -> LossMa
     files = sorted(source.rglob("*.parquet")) if source.is_dir() else [source]
     if not source.exists() or not files:
         raise NotFoundError(f"{source}: no losses here (Parquet files with columns {', '.join(COLUMNS)})")
-    pa, pq = parquet()
+    pa, pq = arrow()
     tables = []
     for file in files:
         try:

@@ -8,7 +8,6 @@ same. `corpus` cuts what is scored here.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,12 +20,13 @@ import numpy as np
 from firsthand.corpora.files import InputFile, Layout, read_batches
 from firsthand.corpora.ids import UniqueIds, identity
 from firsthand.corpora.output import MANIFEST, only_writer, sweep
-from firsthand.corpora.places import as_place, atomic_file, is_local, read_json, write_json
+from firsthand.corpora.places import as_place, is_local, read_json, write_json
+from firsthand.corpora.tables import KEY, arrow, stored_key, write_table
 from firsthand.corpora.threshold import Chunk, Measure
 from firsthand.data.preselect.scorer import Scorer
 from firsthand.data.preselect.scorers import load_scorer
 from firsthand.data.preselect.text import NORMALISER_VERSION, token_counter
-from firsthand.errors import InputError, MissingDependencyError, NotFoundError
+from firsthand.errors import InputError, NotFoundError
 from firsthand.launch import Job, run_jobs
 from firsthand.launch.jobs import ENGINES
 
@@ -104,7 +104,7 @@ def score_corpus(
         for stamp in stamps
     }
     with only_writer(folder):
-        waiting = [file for file in files if _whole(folder / file.name, keys[file.name]) is None]
+        waiting = [file for file in files if not _is_whole(folder / file.name, keys[file.name])]
         if waiting:  # what is there from now on is a mixture until all is whole
             (folder / HEAD).unlink(missing_ok=True)
         done = len(files) - len(waiting)
@@ -134,7 +134,7 @@ def score_corpus(
             _elsewhere(items, arguments, engine, workers, address, scored)
         n_docs = n_unscored = 0
         # Small slices keep memory flat up to 16 million documents; beyond, at most 64 passes over the ids' digests.
-        expected = sum(int((_whole(folder / f.name, keys[f.name]) or {}).get("docs", 0)) for f in files)
+        expected = sum(int((_note(folder / f.name, keys[f.name]) or {}).get("docs", 0)) for f in files)
         with UniqueIds(slice_size=max(1 << 18, expected // 64)) as ids:
             for file in files:
                 for chunk in read_scores(folder, file.name, keys[file.name], "chars", with_ids=True):
@@ -248,7 +248,7 @@ class _ScoreFiles:
         target = self._folder / file.name
         sweep(target)
         number = 0
-        while _stored_key(_part(target, number)) == f"{key}:{number}":
+        while stored_key(_part(target, number)) == f"{key}:{number}":
             number += 1
         first = number
         columns: dict[str, list[Any]] = self._empty()
@@ -280,52 +280,35 @@ class _ScoreFiles:
         return {name: [] for name in (names if self._count is None else [*names, "n_tokens"])}
 
     def _write(self, path: Path, key: str, columns: dict[str, list[Any]], n: int) -> None:
-        pa, pq = _arrow()
+        pa, _ = arrow()
         types = {"id": pa.string(), "source": pa.string(), SCORE_COLUMN: pa.float32()}
         table = pa.table(
             {name: pa.array(values[:n], types.get(name, pa.int64())) for name, values in columns.items()}
-        ).replace_schema_metadata({"firsthand_key": key})
-        # A stream and not the path, which pyarrow would read as a URL where it has a colon.
-        with atomic_file(path) as beside, beside.open("wb") as stream:
-            pq.write_table(table, stream)
+        )
+        write_table(table, path, key)
 
 
 def _part(target: Path, number: int) -> Path:
     return target / f"{number:05d}.parquet"
 
 
-def _whole(target: Path, key: str) -> dict[str, Any] | None:
-    """What is noted of a file that is scored to its end with this key, or None."""
+def _note(target: Path, key: str) -> dict[str, Any] | None:
+    """What was noted when a file was scored to its end with this key, or None."""
     found = read_json(target / "whole.json")
-    if not isinstance(found, dict) or found.get("key") != key:
-        return None
-    numbers = range(int(found["parts"]))
-    return found if all(_stored_key(_part(target, n)) == f"{key}:{n}" for n in numbers) else None
+    return found if isinstance(found, dict) and found.get("key") == key else None
+
+
+def _is_whole(target: Path, key: str) -> bool:
+    """Whether a file is noted, and all its parts are there."""
+    found = _note(target, key)
+    if found is None:
+        return False
+    return all(stored_key(_part(target, n)) == f"{key}:{n}" for n in range(int(found["parts"])))
 
 
 def storable(name: str) -> str:
     """A lone surrogate, which Parquet cannot hold, as its escape: different names stay different."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependencyError("scores need pyarrow: pip install 'firsthand[data]'") from error
-    return pyarrow, pyarrow.parquet
-
-
-def _stored_key(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    _, pq = _arrow()
-    with contextlib.suppress(Exception):  # whatever is damaged is made again
-        with path.open("rb") as stream:
-            metadata = pq.read_schema(stream).metadata or {}
-        return str(metadata.get(b"firsthand_key", b"").decode())
-    return None
 
 
 def read_scores(
@@ -349,9 +332,9 @@ def read_scores(
         NotFoundError: no whole scores of this file. InputError: no token counts there, a part that is damaged
             or was made by another run.
     """
-    pa, pq = _arrow()
-    found = read_json(folder / name / "whole.json")
-    if not isinstance(found, dict) or found.get("key") != key:
+    pa, pq = arrow()
+    found = _note(folder / name, key)
+    if found is None:
         raise NotFoundError(f"{folder}: no whole scores of {name!r} here; score the corpus first")
     size = _SIZES.get(measure)
     wanted = [SCORE_COLUMN, *([size] if size else [])]
@@ -362,7 +345,7 @@ def read_scores(
             with path.open("rb") as stream:
                 stored = pq.ParquetFile(stream)
                 metadata = stored.schema_arrow.metadata or {}
-                if metadata.get(b"firsthand_key", b"").decode() != f"{key}:{number}":
+                if metadata.get(KEY, b"").decode() != f"{key}:{number}":
                     raise InputError(f"{path}: the scores of another run; score the corpus again")
                 if size is not None and size not in stored.schema_arrow.names:
                     raise InputError(

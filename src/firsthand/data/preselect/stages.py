@@ -24,7 +24,8 @@ from firsthand.corpora.files import InputFile, find_inputs
 from firsthand.corpora.ids import identity
 from firsthand.corpora.near_duplicates import NearDuplicateWarning
 from firsthand.corpora.output import only_writer
-from firsthand.corpora.places import atomic_file, write_json
+from firsthand.corpora.places import write_json
+from firsthand.corpora.tables import arrow, write_table
 from firsthand.data.preselect.confidence import strength_confidence
 from firsthand.data.preselect.config import RunConfig
 from firsthand.data.preselect.corpus import select_corpus
@@ -86,9 +87,7 @@ def write_strength(
         A report: levels overall and by source, agreement of every pair of models, saturation, missing, the
         figures of `StrengthConfidence.as_dict`, and the comparison of estimators or None.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    pa, _ = arrow()
     matrix = read_losses(losses, list(ability))
     scores = np.array(list(ability.values()))
     nats, ids = matrix.nats, list(matrix.ids)
@@ -122,9 +121,7 @@ def write_strength(
             "high": pa.array(confidence.high, pa.float64()),
         }
     )
-    # A stream and not the path, which pyarrow would read as a URL where it has a colon.
-    with atomic_file(target) as beside, beside.open("wb") as stream:
-        pq.write_table(table, stream)
+    write_table(table, target)
     names = list(ability)
     return {
         "documents": len(ids),
@@ -190,9 +187,7 @@ def _fetched(name: str) -> bool:
 
 def read_strength(path: Path) -> tuple[list[str], Any]:
     """(ids, strength) from the file of `write_strength`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    pa, pq = arrow()
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file; compute the strength first")
     try:
