@@ -14,7 +14,7 @@ from firsthand.errors import FirsthandError, InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CausalLM", "ContextLengthError", "KVCache", "NonFiniteLogitsError", "check_prompt", "check_pair"]
+__all__ = ["CausalLM", "ContextLengthError", "KVCache", "NonFiniteLogitsError", "check_pair", "check_prompt"]
 
 
 class ContextLengthError(InputError):
@@ -86,9 +86,10 @@ class CausalLM(Protocol):
 
         Args:
             positions: of the tokens in the text (n,); by default they follow the cache, length, length + 1, ...
-            mask: bool (n, n), True where a token of this call sees another one of this call; by default each
-                sees itself and those before it. All that was in the cache is seen, save what lies outside a
-                layer's window.
+            mask: bool (n, m) with m ≥ n, which of the last m entries each token sees, where the last n of
+                these m are the tokens of this call; by default each token sees itself and those of the call
+                before it. All entries before the last m are seen, save what lies outside a layer's window.
+                Entries of a tree that grew over several calls need m > n.
             last: give logits of the last so many tokens only (last, V): reading a long prompt needs one row.
 
         The returned tensor is on the model's device, in its dtype, without gradients.
