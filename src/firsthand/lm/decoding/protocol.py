@@ -113,10 +113,14 @@ def check_prompt(model: CausalLM, prompt_ids: Sequence[int], max_new_tokens: int
     if getattr(prompt_ids, "tolist", None) is not None:
         prompt_ids = prompt_ids.tolist()  # type: ignore[attr-defined]
     if any(isinstance(token, list | tuple) for token in prompt_ids):
-        raise InputError("prompt_ids holds several sequences; decoding takes one at a time: loop over the prompts")
+        raise InputError(
+            "prompt_ids holds several sequences; decoding takes one at a time: loop over the prompts"
+        )
     ids = [int(token) for token in prompt_ids]
     if not ids:
-        raise InputError("prompt is empty: give at least one token (the model's BOS, for a text from nothing)")
+        raise InputError(
+            "prompt is empty: give at least one token (the model's BOS, for a text from nothing)"
+        )
     wrong = next((token for token in ids if not 0 <= token < model.vocab_size), None)
     if wrong is not None:
         raise InputError(

@@ -57,7 +57,10 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         problems = [
-            (self.temperature >= 0 and math.isfinite(self.temperature), f"temperature {self.temperature}: at least 0"),
+            (
+                self.temperature >= 0 and math.isfinite(self.temperature),
+                f"temperature {self.temperature}: at least 0",
+            ),
             (self.top_k >= 0, f"top_k {self.top_k}: at least 0 (0 is off)"),
             (0 < self.top_p <= 1, f"top_p {self.top_p}: above 0, at most 1"),
             (0 <= self.min_p <= 1, f"min_p {self.min_p}: from 0 to 1"),
