@@ -34,7 +34,7 @@ def test_cut_at_a_stop_id_and_at_the_exact_length():
 
 
 def test_a_stop_string_ends_with_the_token_that_completes_it():
-    tokens = list("wait ENDING".encode())
+    tokens = list(b"wait ENDING")
     ending = Ending(Stop(strings=("END", "é"), tokenizer=Letters()), 100)
     assert bytes(ending.take(tokens)) == b"wait END"
     ending = Ending(Stop(strings=("END", "é"), tokenizer=Letters()), 100)

@@ -1,0 +1,82 @@
+"""Decoders side by side, and transformers' own generation among them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from firsthand.errors import InputError
+from firsthand.lm import tiny_llama
+from firsthand.lm.decoding import GenerationResult, PlainDecoder, PromptLookup, SerialSpeculation
+from firsthand.lm.decoding.huggingface import HFCausalLM
+from firsthand.lm.decoding.peers import TransformersGenerate
+from firsthand.lm.decoding.timing import Divergence, compare_decoders, first_divergence
+from tests.lm.decoding.models_for_tests import random_ids
+
+
+class Scripted:
+    """Says what it is told to, in the time it is told."""
+
+    def __init__(self, name, calls, wall, tokens=(1, 2, 3)):
+        self.name, self.calls, self.wall, self.tokens = name, calls, wall, tokens
+
+    def generate(self, prompt_ids, max_new_tokens):
+        self.calls.append(self.name)
+        return GenerationResult(
+            self.tokens, "length", len(prompt_ids), 3, 3, ttft_s=0.1, wall_s=self.wall[len(prompt_ids)]
+        )
+
+
+def test_turns_are_taken_and_ratios_are_by_prompt():
+    calls = []
+    decoders = {
+        "a": Scripted("a", calls, {1: 2.0, 2: 8.0}),
+        "b": Scripted("b", calls, {1: 1.0, 2: 2.0}, (1, 2, 4)),
+    }
+    seen = []
+    found = compare_decoders(decoders, [[0], [0, 0]], 3, repeats=2, on_progress=lambda *at: seen.append(at))
+    assert "".join(calls) == "ab" + "ab" + "ba" + "ba" + "ab"
+    assert seen[-1] == (8, 8)
+    estimate, low, high = found.speedup("b")
+    assert estimate == pytest.approx(math.sqrt(2 * 4))
+    assert low == pytest.approx(2)
+    assert high == pytest.approx(4)
+    assert found.timed["a"].tokens_per_s == pytest.approx(6 / 10)
+    rows = {row["decoder"]: row for row in found.rows()}
+    assert rows["a"]["same_text"]
+    assert not rows["b"]["same_text"]
+    assert rows["b"]["first_divergence"] == {"prompt": 0, "position": 2, "found": 4, "wanted": 3}
+
+
+def test_where_texts_differ():
+    assert first_divergence([[1, 2]], [[1, 2]]) is None
+    assert first_divergence([[1], [1, 2]], [[1], [1, 2, 3]]) == Divergence(1, 2, -1, 3)
+
+
+def test_transformers_own_speculation_gives_the_same_text():
+    target = HFCausalLM(tiny_llama(64, width=16, layers=2, heads=2).double(), name="target")
+    draft = HFCausalLM(tiny_llama(64, width=16, layers=1, heads=2).double(), name="draft")
+    found = compare_decoders(
+        {
+            "plain": PlainDecoder(target),
+            "serial": SerialSpeculation(target, draft, length=3),
+            "lookup": PromptLookup(target),
+            "theirs": TransformersGenerate(target),
+            "their assisted": TransformersGenerate(target, "assisted", draft),
+            "their lookup": TransformersGenerate(target, "prompt-lookup"),
+        },
+        [random_ids(8), random_ids(5, seed=1)],
+        24,
+        repeats=1,
+    )
+    assert all(row["same_text"] for row in found.rows())
+    assert found.timed["theirs"].results[0].target_passes == 24
+
+
+def test_wrong_settings():
+    with pytest.raises(InputError, match="needs decoders"):
+        compare_decoders({}, [[1]], 3)
+    target = HFCausalLM(tiny_llama(64, width=16, layers=1, heads=2))
+    with pytest.raises(InputError, match="belongs to mode"):
+        TransformersGenerate(target, "assisted")
