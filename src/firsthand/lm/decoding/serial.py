@@ -40,17 +40,14 @@ def _speculate(
     ending = Ending(stop or Stop(), max_new_tokens)
     propose = proposer()
     cache = target.new_cache()
-    first, passes, steps, drafted, accepted = 0.0, 0, 0, 0, 0
-    if not ending.reached and prompt_tokens > 1:
-        target.forward(ids[:-1], cache, last=1)
-        passes += 1
+    first, steps, drafted, accepted = 0.0, 0, 0, 0
     emitted: list[int] = []
     while not ending.reached:
         left = prompt_tokens + max_new_tokens - len(ids)
         tree = TokenTree(ids[-1])
         tree.add_path(propose(ids, left - 1, sampler))
         checked = check_tree(target, cache, tree, ids, sampler)
-        passes, steps = passes + 1, steps + 1
+        steps += 1
         drafted, accepted = drafted + len(tree) - 1, accepted + len(checked.path)
         first = first or time.perf_counter() - started
         taken = ending.take(checked.tokens)
@@ -61,7 +58,7 @@ def _speculate(
         stop_reason=ending.reason or "length",
         prompt_tokens=prompt_tokens,
         steps=steps,
-        target_passes=passes,
+        target_passes=steps,
         drafted=drafted,
         accepted=accepted,
         ttft_s=first,

@@ -93,24 +93,30 @@ def check_tree(
 ) -> Checked:
     """Check `tree` with one pass of `model`, keep the path it agrees with, and append the new tokens to `ids`.
 
-    `ids` is the text so far; its last token is the tree's root, and `cache` holds all before it. At each node
-    of the path one token is drawn as plain decoding would: from that node's logits, with the penalty's window
-    over text and path, and the position's own uniform number. Where the tree has a node for it the path goes
-    on; the first that has none is the last new token. Only the path's nodes (not the whole tree) are filtered
-    and drawn. Afterwards `cache` holds all of `ids` but its last token.
+    `ids` is the text so far; its last token is the tree's root, and `cache` holds all before it, or only the
+    first part of it: the rest is read along. At each node of the path one token is drawn as plain decoding
+    would: from that node's logits, with the penalty's window over text and path, and the position's own
+    uniform number. Where the tree has a node for it the path goes on; the first that has none is the last new
+    token. Only the path's nodes (not the whole tree) are filtered and drawn. Afterwards `cache` holds all of
+    `ids` but its last token.
 
     `mask` is `tree.mask()` where the caller has it already; `logits` (nodes, V) those of a pass that the
     caller has made.
     """
-    base = cache.length if logits is None else cache.length - len(tree)
-    if base != len(ids) - 1 or tree.tokens[0] != ids[-1]:
+    base = len(ids) - 1
+    held = cache.length if logits is None else cache.length - len(tree)
+    if tree.tokens[0] != ids[-1] or held > base or (logits is not None and held != base):
         raise InputError(
-            f"the cache holds {base} tokens and the tree starts at token {len(ids) - 1} of the text"
+            f"the cache holds {held} tokens, the text has {len(ids)} and the tree starts with token {tree.tokens[0]}: "
+            "they do not belong together"
         )
     if logits is None:
+        unread = ids[held:base]
         if tree.is_chain:
-            logits = model.forward(tree.tokens, cache)
+            logits = model.forward([*unread, *tree.tokens], cache, last=len(tree))
         else:
+            if unread:
+                model.forward(unread, cache, last=1)
             logits = model.forward(
                 tree.tokens,
                 cache,
