@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from firsthand.errors import InputError
@@ -23,7 +24,7 @@ from firsthand.lm.training import train
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["Recipe", "kept_tokenizer", "tiny_hybrid", "trained_model"]
+__all__ = ["Recipe", "kept_tokenizer", "tiny_hybrid", "trained_folder", "trained_model"]
 
 _FORMAT = 1  # raise when the same recipe would give another model
 
@@ -103,7 +104,7 @@ def kept_tokenizer(texts: Sequence[str], vocab_size: int = 1024) -> PreTrainedTo
     """`train_tokenizer(texts, vocab_size)`, kept in the cache."""
     folder = cache_folder("lm", "trained") / f"tokenizer-{_digest(texts, {'vocab_size': vocab_size})}"
 
-    def make(target: Any) -> None:
+    def make(target: Path) -> None:
         train_tokenizer(texts, vocab_size).save_pretrained(target)
 
     _kept(folder, make)
@@ -126,11 +127,27 @@ def trained_model(
     Training runs on as many threads as torch has; on one thread the same recipe gives the same weights.
     `on_step(step, loss)` is called while training.
     """
+    folder = trained_folder(recipe, texts, tokenizer, on_step=on_step)
+    with quiet():
+        model: Any = transformers_class("AutoModelForCausalLM").from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, dtype="float32"
+        )
+    return model.eval()
+
+
+def trained_folder(
+    recipe: Recipe,
+    texts: Sequence[str],
+    tokenizer: Any,
+    *,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Path:
+    """Where `trained_model`'s model lies with its tokenizer, trained if need be: a folder that `load` takes."""
     backend = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     key = _digest(texts, {**asdict(recipe), "tokenizer": backend, "torch": require("torch").__version__})
     folder = cache_folder("lm", "trained") / f"{recipe.kind}-{key}"
 
-    def make(target: Any) -> None:
+    def make(target: Path) -> None:
         shape = {"width": recipe.width, "layers": recipe.layers, "heads": recipe.heads, "seed": recipe.seed}
         if recipe.kind == "llama":
             model = tiny_llama(len(tokenizer), context=recipe.context, **shape)
@@ -150,13 +167,10 @@ def trained_model(
         )
         with quiet():
             model.save_pretrained(target)
+            tokenizer.save_pretrained(target)
 
     _kept(folder, make)
-    with quiet():
-        model: Any = transformers_class("AutoModelForCausalLM").from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, dtype="float32"
-        )
-    return model.eval()
+    return folder
 
 
 def _digest(texts: Sequence[str], settings: dict[str, Any]) -> str:
@@ -166,7 +180,7 @@ def _digest(texts: Sequence[str], settings: dict[str, Any]) -> str:
     return digest.hexdigest()[:24]
 
 
-def _kept(folder: Any, make: Callable[[Any], None]) -> None:
+def _kept(folder: Path, make: Callable[[Path], None]) -> None:
     """Have `make` fill `folder` once; whoever comes meanwhile waits."""
     with locked(folder):
         if folder.is_dir():
