@@ -1,0 +1,314 @@
+"""Claim: at equal output, drafting while the target checks beats taking turns, and the first token comes sooner.
+
+Treatment: DuoDecoding with the draft in a process of its own, one core for each model. Controls: serial
+speculation with the same draft at its own best length, and plain decoding; for the several sequences, a
+single chain of the same budget. Measurement: seconds a prompt, by prompts of held-out Python, arms taking
+turns, the median of the repeats; exactness in float64 over greedy and sampled texts.
+
+There are two cells with the same weights: the draft run by transformers (c = target time / draft time about
+5) and run bare (c above 14). Which of them overlap wins is what the claims ask. A third figure needs no
+clock: from counted rounds and steps, the time that both schemes would take at any c (`modelled`).
+
+Models are fixed over all seeds; seeds bring prompts, and a prompt is the unit of analysis.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from firsthand.claims import Gate, Measurement, Observation
+from firsthand.decoding.duodecoding.decoder import DuoDecoder
+from firsthand.decoding.duodecoding.scales import MODELLED_RATIOS, SEEDS, SIZES, Size
+from firsthand.decoding.duodecoding.world import Pair, make_pair, pinned, prompts
+from firsthand.lm.decoding import GenerationResult, PlainDecoder, SamplingParams, SerialSpeculation
+from firsthand.lm.decoding.timing import Comparison, compare_decoders
+
+__all__ = ["SEEDS", "TIMED", "measure"]
+
+TIMED = True
+CELLS = ("slow", "fast")
+DRIFT = 1.15  # plain decoding's own time, last against first prompts
+
+
+def measure(seed: int, scale: str, *, null: bool = False) -> Measurement:
+    """One seed's prompts through every arm. With `null` the control takes the treatment's place."""
+    size = SIZES[scale]
+    pair = make_pair(size)
+    observations: list[Observation] = []
+    gates: list[Gate] = []
+    details: dict[str, Any] = {"corpus, SHA-256": pair.harvested}
+    for cell in CELLS:
+        found, chosen = _timed(pair, size, cell, seed, null)
+        observations += _speeds(found, cell, seed)
+        details[f"{cell} draft"] = {"chosen": chosen, "arms": found.rows()}
+        gates += _gates(found, cell)
+    modelled = _modelled(pair, size, seed, null)
+    observations += modelled.pop("observations")
+    observations += _same_text(pair, size, seed)
+    details["modelled"] = modelled
+    details["charts"] = _charts(details)
+    return Measurement(
+        observations=tuple(observations),
+        gates=tuple(gates),
+        candidates={"duo": len(size.budgets), "serial": len(size.lengths)},
+        details=details,
+    )
+
+
+# --- speed on two cores -------------------------------------------------------------------------------
+
+
+def _timed(
+    pair: Pair, size: Size, cell: str, seed: int, null: bool
+) -> tuple[Comparison, dict[str, int | None]]:
+    """Every arm on this seed's prompts, with the lengths that were best on tuning prompts."""
+    draft, target = pair.draft(cell), pair.target
+    with pinned() as cores:
+
+        def duo(budget: int, sequences: Literal["dynamic"] | int = "dynamic") -> DuoDecoder:
+            return DuoDecoder(
+                target, pair.recipe(cell), budget=budget, sequences=sequences, executor="process",
+                draft_threads=1, draft_cores=None if cores is None else [cores[1]], fallback=False,
+            )  # fmt: skip
+
+        def serial(length: int) -> SerialSpeculation:
+            return SerialSpeculation(target, draft, length=length)
+
+        tuning = prompts(pair, size.tuning_prompts, size.prompt, seed, 1)
+        length = _quickest(serial, size.lengths, tuning, size.tuning_tokens)
+        budget = _quickest(duo, size.budgets, tuning, size.tuning_tokens)
+        arms: dict[str, Any] = {
+            "plain": PlainDecoder(target),
+            "serial": serial(length),
+            "duo": serial(length) if null else duo(budget),
+            "duo, one chain": serial(length) if null else duo(budget, 1),
+        }
+        try:
+            found = compare_decoders(
+                arms, prompts(pair, size.prompts, size.prompt, seed, 2), size.tokens, repeats=size.repeats
+            )
+        finally:
+            for arm in arms.values():
+                if isinstance(arm, DuoDecoder):
+                    arm.close()
+    chosen = {"serial length": length, "duo budget": budget, "cores": None if cores is None else 2}
+    return found, chosen
+
+
+def _quickest(
+    make: Callable[[int], Any], options: Sequence[int], texts: Sequence[Sequence[int]], tokens: int
+) -> int:
+    """The option whose decoder takes least time over `texts`, after one run that does not count."""
+    seconds = {}
+    for option in options:
+        decoder = make(option)
+        try:
+            decoder.generate(texts[0], min(tokens, 16))
+            seconds[option] = sum(decoder.generate(text, tokens).wall_s for text in texts)
+        finally:
+            if isinstance(decoder, DuoDecoder):
+                decoder.close()
+    return min(seconds, key=lambda option: seconds[option])
+
+
+def _speeds(found: Comparison, cell: str, seed: int) -> list[Observation]:
+    """Tokens a second, and seconds to the first token, a prompt and arm."""
+    observations = []
+    for clause, treatment, control, quantity in (
+        (f"turns-{cell}", "duo", "serial", "speed"),
+        (f"plain-{cell}", "duo", "plain", "speed"),
+        (f"chain-{cell}", "duo", "duo, one chain", "speed"),
+        (f"first-{cell}", "duo", "serial", "first"),
+    ):
+        for name in (treatment, control):
+            timed = found.timed[name]
+            for number, result in enumerate(timed.results):
+                value = (
+                    len(result.tokens) / timed.wall_s[number] if quantity == "speed" else timed.ttft_s[number]
+                )
+                observations.append(
+                    Observation(
+                        clause=clause,
+                        arm=name,
+                        seed=seed,
+                        item=f"{seed}-{number}",
+                        value=value,
+                        repeat="timed",
+                    )
+                )
+    return observations
+
+
+def _gates(found: Comparison, cell: str) -> list[Gate]:
+    """Equal texts as far as float32 allows, a machine that did not slow down, a draft that is sometimes right."""
+    walls = found.timed["plain"].wall_s
+    half = max(1, len(walls) // 2)
+    drift = statistics.median(walls[-half:]) / statistics.median(walls[:half])
+    results: Sequence[GenerationResult] = found.timed["serial"].results
+    accepted = sum(r.accepted for r in results) / max(1, sum(r.drafted for r in results))
+    differ = [name for name, timed in found.timed.items() if timed.divergence is not None]
+    claims = tuple(
+        f"{name}-{cell}-draft" for name in ("beats-turns", "beats-plain", "sequences-help", "sooner")
+    )
+    return [
+        Gate(
+            name=f"steady machine, {cell} draft",
+            passed=1 / DRIFT <= drift <= DRIFT,
+            detail=f"plain decoding took {drift:.2f} times as long at the end; at most {DRIFT} is wanted",
+            claims=claims,
+        ),
+        Gate(
+            name=f"the draft is right often enough, {cell} draft",
+            passed=accepted >= 0.3,
+            detail=f"{accepted:.0%} of the tokens that serial speculation drafted were accepted; 30 % are wanted",
+            claims=claims,
+        ),
+        Gate(
+            name=f"equal texts, {cell} draft",
+            passed=not differ,
+            detail="all arms gave plain decoding's texts"
+            if not differ
+            else f"other texts: {', '.join(differ)}",
+            claims=claims,
+        ),
+    ]
+
+
+# --- the same without a clock -------------------------------------------------------------------------
+
+
+def _modelled(pair: Pair, size: Size, seed: int, null: bool) -> dict[str, Any]:
+    """At each c, the time that both schemes would take: rounds cost the longer side, steps cost the sum.
+
+    The draft's step takes 1, the target's pass c whatever it reads. Lengths are chosen on tuning prompts.
+    """
+    draft = pair.draft("fast")
+    texts = prompts(pair, size.modelled_prompts, size.prompt, seed, 3)
+    tuning = prompts(pair, size.tuning_prompts, size.prompt, seed, 4)
+    tokens = size.modelled_tokens
+
+    def serial_costs(length: int, texts: Sequence[Sequence[int]]) -> list[Callable[[float], float]]:
+        decoder = SerialSpeculation(pair.target, draft, length=length)
+        return [_serial_time(decoder.generate(text, tokens)) for text in texts]
+
+    def duo_costs(budget: int, texts: Sequence[Sequence[int]]) -> list[Callable[[float], float]]:
+        with DuoDecoder(pair.target, draft, budget=budget, executor="serial", fallback=False) as decoder:
+            return [_duo_time(decoder.generate(text, tokens)) for text in texts]
+
+    schemes: dict[str, Mapping[int, tuple[Any, Any]]] = {
+        "serial": {n: (serial_costs(n, tuning), serial_costs(n, texts)) for n in size.lengths},
+        "duo": {n: (duo_costs(n, tuning), duo_costs(n, texts)) for n in size.budgets},
+    }
+    observations, table = [], {}
+    for c in MODELLED_RATIOS:
+        best = {
+            name: min(options, key=lambda n, options=options: sum(cost(c) for cost in options[n][0]))
+            for name, options in schemes.items()
+        }
+        times = {name: [cost(c) for cost in schemes[name][best[name]][1]] for name in schemes}
+        if null:
+            times["duo"] = times["serial"]
+        table[c] = {
+            **{f"best {name}": best[name] for name in schemes},
+            "serial / duo": math.exp(
+                statistics.fmean(math.log(a / b) for a, b in zip(times["serial"], times["duo"], strict=True))
+            ),
+        }
+        for name, found in times.items():
+            observations += [
+                Observation(
+                    clause=f"modelled-{c}", arm=name, seed=seed, item=f"{seed}-{number}", value=tokens / time
+                )
+                for number, time in enumerate(found)
+            ]
+    return {"observations": observations, "by c": {str(c): row for c, row in table.items()}}
+
+
+def _serial_time(result: GenerationResult) -> Callable[[float], float]:
+    return lambda c: result.steps * c + result.drafted
+
+
+def _duo_time(result: Any) -> Callable[[float], float]:
+    """A round takes as long as its longer side; a draft that the target's refusal makes useless is stopped then."""
+    sides = [
+        (entry.draft_steps if entry.hit is not None else 0) for entry in result.log if entry.kind == "duo"
+    ]
+    return lambda c: float(sum(max(c, steps) for steps in sides))
+
+
+# --- the same text ---------------------------------------------------------------------------------------
+
+
+SAMPLINGS = (
+    SamplingParams(),
+    SamplingParams(temperature=1.0),
+    SamplingParams(temperature=0.7, top_p=0.9, top_k=50),
+    SamplingParams(temperature=1.0, min_p=0.05, repetition_penalty=1.2, penalty_window=64),
+)
+
+
+def _same_text(pair: Pair, size: Size, seed: int) -> list[Observation]:
+    """Texts in float64, each with its own prompt, sampling, budget and number of sequences, against plain ones."""
+    import copy
+
+    from firsthand.lm.decoding.huggingface import HFCausalLM
+
+    target = HFCausalLM(copy.deepcopy(pair.target.model).double(), name="target")  # type: ignore[attr-defined]
+    draft = pair.draft("fast")
+    plain = PlainDecoder(target)
+    observations = []
+    for number, prompt in enumerate(prompts(pair, size.exact_texts, size.prompt, seed, 5)):
+        sampling = SamplingParams(
+            **{**vars(SAMPLINGS[number % len(SAMPLINGS)]), "seed": 1000 * seed + number}
+        )
+        budget = size.budgets[number % len(size.budgets)]
+        mode: Any = ("greedy", "coupled")[number // len(SAMPLINGS) % 2]
+        wanted = plain.generate(prompt, size.exact_tokens, sampling).tokens
+        with DuoDecoder(
+            target, draft, budget=budget, draft_mode=mode, executor="serial", fallback=False
+        ) as decoder:
+            found = decoder.generate(prompt, size.exact_tokens, sampling).tokens
+        observations.append(
+            Observation(
+                clause="same-text",
+                arm="treatment",
+                seed=seed,
+                item=f"{seed}-{number}",
+                value=float(found == wanted),
+            )
+        )
+    return observations
+
+
+# --- for the system's page ------------------------------------------------------------------------------
+
+
+def _charts(details: Mapping[str, Any]) -> list[dict[str, Any]]:
+    table = details["modelled"]["by c"]
+    return [
+        {
+            "kind": "line",
+            "title": "Modelled: time of turns over time of overlap, each at its best length (above 1 overlap wins)",
+            "x_label": "c = target time / draft time",
+            "y_label": "serial / duo",
+            "series": [
+                {"name": "serial / duo", "x": [float(c) for c in table], "y": [r["serial / duo"] for r in table.values()]}
+            ],
+        },
+        {
+            "kind": "bar",
+            "title": "Measured on two cores: tokens a second",
+            "y_label": "tokens a second",
+            "series": [
+                {
+                    "name": f"{cell} draft",
+                    "x": [row["decoder"] for row in details[f"{cell} draft"]["arms"]],
+                    "y": [row["tokens_per_s"] for row in details[f"{cell} draft"]["arms"]],
+                }
+                for cell in CELLS
+            ],
+        },
+    ]  # fmt: skip
