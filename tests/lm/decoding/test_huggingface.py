@@ -138,7 +138,9 @@ def test_queries_are_those_that_attention_used(adapter):
             input_ids=torch.tensor([ids]), output_attentions=True, use_cache=False
         ).attentions
     adapter.model.set_attn_implementation(before)
-    for layer, query in enumerate(reading.queries):
+    for layer, queries in enumerate(reading.queries):
+        assert queries.shape[1] == 7
+        query = queries[:, -1]
         keys = cache.keys(layer)
         groups = query.shape[0] // keys.shape[0]
         scale = getattr(config, "query_pre_attn_scalar", None) or query.shape[1]

@@ -35,7 +35,7 @@ _recorders: list[tuple[str, dict[int, torch.Tensor]]] = []
 class Reading:
     """One pass: logits (last, V); hidden states before the final norm (n, d); queries by layer, or None.
 
-    `queries[layer]` is (H, D): the last token's query after its rotation, one row a query head.
+    `queries[layer]` is (H, n, D): the tokens' queries after their rotation, by query head.
     """
 
     logits: torch.Tensor
@@ -248,7 +248,7 @@ class HFCausalLM:
 
     @contextmanager
     def _recorded(self) -> Iterator[dict[int, torch.Tensor]]:
-        """Inside the block each attention layer's last query is kept, by layer."""
+        """Inside the block each attention layer's queries are kept, by layer."""
         _register()
         before = self._attention
         found: dict[int, torch.Tensor] = {}
@@ -352,9 +352,9 @@ def _register() -> None:
 
 
 def _recording_attention(module: Any, query: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-    """Keep the last token's query (H, D), then attend as the model would have."""
+    """Keep the queries (H, n, D), then attend as the model would have."""
     before, found = _recorders[-1]
-    found[int(module.layer_idx)] = query[0, :, -1].detach().clone()
+    found[int(module.layer_idx)] = query[0].detach().clone()
     attend: Callable[..., Any]
     if before == "eager":
         attend = sys.modules[type(module).__module__].eager_attention_forward

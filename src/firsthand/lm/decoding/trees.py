@@ -64,12 +64,14 @@ class TokenTree:
     def mask(self) -> NDArray[np.bool_]:
         """What each node sees: itself and its ancestors, bool (nodes, nodes)."""
         size = len(self.tokens)
+        rows, parents = np.arange(size), np.array(self.parents)
         seen = np.zeros((size, size), dtype=bool)
-        for node in range(1, size):
-            seen[node] = seen[self.parents[node]]
-            seen[self.parents[node], self.parents[node]] = True
-            seen[node, self.parents[node]] = True
-        np.fill_diagonal(seen, True)
+        seen[rows, rows] = True
+        above = parents
+        for _ in range(max(self.depths)):  # one generation up at a time
+            below = above >= 0
+            seen[rows[below], above[below]] = True
+            above = np.where(below, parents[above], -1)
         return seen
 
 
