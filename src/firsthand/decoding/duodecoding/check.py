@@ -17,11 +17,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from firsthand.claims import Gate, Measurement, Observation
 from firsthand.decoding.duodecoding.decoder import DuoDecoder
-from firsthand.decoding.duodecoding.scales import MODELLED_RATIOS, SEEDS, SIZES, Size
+from firsthand.decoding.duodecoding.scales import JUDGED_RATIOS, MODELLED_RATIOS, SEEDS, SIZES, Size
 from firsthand.decoding.duodecoding.world import Pair, make_pair, pinned, prompts
 from firsthand.lm.decoding import GenerationResult, PlainDecoder, SamplingParams, SerialSpeculation
 from firsthand.lm.decoding.timing import Comparison, compare_decoders
@@ -30,6 +32,19 @@ __all__ = ["SEEDS", "TIMED", "measure"]
 
 TIMED = True
 CELLS = ("slow", "fast")
+# clause, treatment, control, what is measured
+CLAUSES = {
+    "slow": (
+        ("turns-slow", "duo", "serial", "speed"),
+        ("plain-slow", "duo", "plain", "speed"),
+        ("first-slow", "duo", "serial", "first"),
+    ),
+    "fast": (
+        ("turns-fast", "duo", "serial", "speed"),
+        ("plain-fast", "duo", "plain", "speed"),
+        ("chain-fast", "duo", "duo, one chain", "speed"),
+    ),
+}
 DRIFT = 1.15  # plain decoding's own time, last against first prompts
 
 
@@ -66,36 +81,43 @@ def _timed(
 ) -> tuple[Comparison, dict[str, int | None]]:
     """Every arm on this seed's prompts, with the lengths that were best on tuning prompts."""
     draft, target = pair.draft(cell), pair.target
-    with pinned() as cores:
 
-        def duo(budget: int, sequences: Literal["dynamic"] | int = "dynamic") -> DuoDecoder:
-            return DuoDecoder(
-                target, pair.recipe(cell), budget=budget, sequences=sequences, executor="process",
-                draft_threads=1, draft_cores=None if cores is None else [cores[1]], fallback=False,
-            )  # fmt: skip
+    def serial(length: int) -> SerialSpeculation:
+        return SerialSpeculation(target, draft, length=length)
 
-        def serial(length: int) -> SerialSpeculation:
-            return SerialSpeculation(target, draft, length=length)
-
+    with (
+        pinned() as cores,
+        DuoDecoder(
+            target, pair.recipe(cell), budget=1, executor=size.executor, draft_threads=1,
+            draft_cores=None if cores is None else [cores[1]], fallback=False,
+        ) as worker,
+    ):  # fmt: skip
         tuning = prompts(pair, size.tuning_prompts, size.prompt, seed, 1)
         length = _quickest(serial, size.lengths, tuning, size.tuning_tokens)
-        budget = _quickest(duo, size.budgets, tuning, size.tuning_tokens)
+        budget = _quickest(partial(_Set, worker), size.budgets, tuning, size.tuning_tokens)
         arms: dict[str, Any] = {
             "plain": PlainDecoder(target),
             "serial": serial(length),
-            "duo": serial(length) if null else duo(budget),
-            "duo, one chain": serial(length) if null else duo(budget, 1),
+            "duo": serial(length) if null else _Set(worker, budget),
+            "duo, one chain": serial(length) if null else _Set(worker, budget, 1),
         }
-        try:
-            found = compare_decoders(
-                arms, prompts(pair, size.prompts, size.prompt, seed, 2), size.tokens, repeats=size.repeats
-            )
-        finally:
-            for arm in arms.values():
-                if isinstance(arm, DuoDecoder):
-                    arm.close()
-    chosen = {"serial length": length, "duo budget": budget, "cores": None if cores is None else 2}
-    return found, chosen
+        found = compare_decoders(
+            arms, prompts(pair, size.prompts, size.prompt, seed, 2), size.tokens, repeats=size.repeats
+        )
+    return found, {"serial length": length, "duo budget": budget, "cores": 1 if cores is None else 2}
+
+
+@dataclass(frozen=True)
+class _Set:
+    """One worker process for all arms that draft there: the decoder, set anew before each text."""
+
+    decoder: DuoDecoder
+    budget: int
+    sequences: Literal["dynamic"] | int = "dynamic"
+
+    def generate(self, prompt_ids: Sequence[int], max_new_tokens: int) -> GenerationResult:
+        self.decoder.budget, self.decoder.sequences = self.budget, self.sequences
+        return self.decoder.generate(prompt_ids, max_new_tokens)
 
 
 def _quickest(
@@ -105,24 +127,15 @@ def _quickest(
     seconds = {}
     for option in options:
         decoder = make(option)
-        try:
-            decoder.generate(texts[0], min(tokens, 16))
-            seconds[option] = sum(decoder.generate(text, tokens).wall_s for text in texts)
-        finally:
-            if isinstance(decoder, DuoDecoder):
-                decoder.close()
+        decoder.generate(texts[0], min(tokens, 16))
+        seconds[option] = sum(decoder.generate(text, tokens).wall_s for text in texts)
     return min(seconds, key=lambda option: seconds[option])
 
 
 def _speeds(found: Comparison, cell: str, seed: int) -> list[Observation]:
     """Tokens a second, and seconds to the first token, a prompt and arm."""
     observations = []
-    for clause, treatment, control, quantity in (
-        (f"turns-{cell}", "duo", "serial", "speed"),
-        (f"plain-{cell}", "duo", "plain", "speed"),
-        (f"chain-{cell}", "duo", "duo, one chain", "speed"),
-        (f"first-{cell}", "duo", "serial", "first"),
-    ):
+    for clause, treatment, control, quantity in CLAUSES[cell]:
         for name in (treatment, control):
             timed = found.timed[name]
             for number, result in enumerate(timed.results):
@@ -204,10 +217,7 @@ def _modelled(pair: Pair, size: Size, seed: int, null: bool) -> dict[str, Any]:
     }
     observations, table = [], {}
     for c in MODELLED_RATIOS:
-        best = {
-            name: min(options, key=lambda n, options=options: sum(cost(c) for cost in options[n][0]))
-            for name, options in schemes.items()
-        }
+        best = {name: _cheapest(options, c) for name, options in schemes.items()}
         times = {name: [cost(c) for cost in schemes[name][best[name]][1]] for name in schemes}
         if null:
             times["duo"] = times["serial"]
@@ -217,7 +227,7 @@ def _modelled(pair: Pair, size: Size, seed: int, null: bool) -> dict[str, Any]:
                 statistics.fmean(math.log(a / b) for a, b in zip(times["serial"], times["duo"], strict=True))
             ),
         }
-        for name, found in times.items():
+        for name, found in times.items() if c in JUDGED_RATIOS else ():
             observations += [
                 Observation(
                     clause=f"modelled-{c}", arm=name, seed=seed, item=f"{seed}-{number}", value=tokens / time
@@ -225,6 +235,11 @@ def _modelled(pair: Pair, size: Size, seed: int, null: bool) -> dict[str, Any]:
                 for number, time in enumerate(found)
             ]
     return {"observations": observations, "by c": {str(c): row for c, row in table.items()}}
+
+
+def _cheapest(options: Mapping[int, tuple[Any, Any]], c: float) -> int:
+    """The length that takes least on the tuning prompts."""
+    return min(options, key=lambda n: sum(cost(c) for cost in options[n][0]))
 
 
 def _serial_time(result: GenerationResult) -> Callable[[float], float]:
@@ -295,7 +310,11 @@ def _charts(details: Mapping[str, Any]) -> list[dict[str, Any]]:
             "x_label": "c = target time / draft time",
             "y_label": "serial / duo",
             "series": [
-                {"name": "serial / duo", "x": [float(c) for c in table], "y": [r["serial / duo"] for r in table.values()]}
+                {
+                    "name": "serial / duo",
+                    "x": [float(c) for c in table],
+                    "y": [row["serial / duo"] for row in table.values()],
+                }
             ],
         },
         {

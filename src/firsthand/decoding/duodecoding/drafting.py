@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firsthand.decoding.duodecoding.sequences import divisor_at_most, num_sequences, ranked
+from firsthand.errors import InputError
 from firsthand.lm.backend import require
 from firsthand.lm.decoding.protocol import CausalLM
 from firsthand.lm.decoding.sampling import Sampler, SamplingParams
@@ -180,17 +181,22 @@ class Drafter:
         self._sequences, self._read, self._q = [[token]], [[]], [[]]
         if most == 1:
             return q
-        p1 = self._untempered.probabilities(logits, self._ids)
+        with np.errstate(invalid="ignore"):
+            p1 = self._untempered.probabilities(logits, self._ids)
+        if not p1.max() > 0:  # bans leave the draft nothing to say
+            return q
         firsts = self._firsts(token, p1, q, most)
         if fixed is not None or len(firsts) == 1:
             k = divisor_at_most(budget, len(firsts))
         else:
             self._ids.append(token)
             second = self._read_next(0)
-            p2 = self._untempered.probabilities(second, self._ids)
+            with np.errstate(invalid="ignore"):
+                p2 = self._untempered.probabilities(second, self._ids)
             self._append(0, second)
             del self._ids[self._base :]
-            k = min(len(firsts), num_sequences(p1[ranked(p1, most)], float(p2.max()), budget, most))
+            likeliest = float(p2.max()) if p2.max() > 0 else 1.0
+            k = min(len(firsts), num_sequences(p1[ranked(p1, most)], likeliest, budget, most))
             k = divisor_at_most(budget, k)
         for other in firsts[1:k]:
             self._sequences.append([other])
@@ -255,10 +261,19 @@ class Drafter:
             self._q[j].append(q)
 
     def _choose(self, logits: Any) -> tuple[int, Floats | None]:
-        """The token after the text `_ids`, and what it was drawn from if it was drawn freely."""
+        """The token after the text `_ids`, and what it was drawn from if it was drawn freely.
+
+        Where bans leave the draft nothing to say any token will do; the target decides.
+        """
         if self._mode != "sample":
-            return self._chooser.draw(logits, self._ids), None
-        q = self._chooser.probabilities(logits, self._ids)
+            try:
+                return self._chooser.draw(logits, self._ids), None
+            except InputError:
+                return 0, None
+        with np.errstate(invalid="ignore"):
+            q = self._chooser.probabilities(logits, self._ids)
+        if not q.max() > 0:
+            q = np.full(len(q), 1 / len(q))
         return self._free_draw(q), q
 
     def _free_draw(self, q: Floats) -> int:

@@ -30,9 +30,12 @@ class PlainTimes:
         self._times[context.bit_length()] = (now, seconds)
 
     def get(self, context: int, now: float) -> float | None:
-        """What it took at such a context within the last minute, or None."""
-        when, seconds = self._times.get(context.bit_length(), (0.0, None))
-        return seconds if seconds is not None and now - when <= _FRESH_S else None
+        """What it took at such a context (or half as long) within the last minute, or None."""
+        for size in (context.bit_length(), context.bit_length() + 1):
+            when, seconds = self._times.get(size, (now - 2 * _FRESH_S, 0.0))
+            if now - when <= _FRESH_S:
+                return seconds
+        return None
 
 
 class Fallback:

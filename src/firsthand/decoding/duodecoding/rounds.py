@@ -109,19 +109,25 @@ class Text:
     def _round(self) -> Generator[list[int], None, None]:
         """Draft and check at once, then see whether what was drafted goes on from what was found."""
         started = self._clock()
-        number, tail, read = len(self._log), len(self._tail), len(self._unread)
+        number, tail = len(self._log), len(self._tail)
         base = len(self._verified) + tail
         # In the first round the draft reads the prompt beside the target; more than one token would delay both.
         budget = 1 if number == 0 else self._budget
-        if self._fell_back or base >= self._total:  # a tail that reaches the end needs no more drafts
+        at_end = (
+            base >= self._total
+        )  # then the tail is all that is left to check, and its last token leads nowhere
+        if self._fell_back or at_end:
             budget = 0
         if budget:
             limit_s = self._fallback.limit_s if self._fallback is not None and number else float("inf")
             room = min(budget, self._total - base)
             self._worker.submit(DraftRequest(tuple(self._updates), budget, room, number, limit_s))
             self._updates = []
+        if at_end:
+            del self._unread[-1]
+        read = len(self._unread)
         sent = self._clock()
-        logits = self._pass(tail + 1)
+        logits = self._pass(tail + (not at_end))
         target_s = self._clock() - sent
 
         random = draft_random(self._settings.sampling.seed, number, 2) if self._free else None
@@ -130,7 +136,9 @@ class Text:
         wait_s = comm_s = 0.0
         certain, accepted = self._check_tail(logits, random)
         whole = accepted == tail
-        if whole and random is not None:  # freely drawn first tokens take part in choosing this one
+        if (
+            whole and not at_end and random is not None
+        ):  # freely drawn first tokens take part in choosing this one
             if budget:
                 draft, wait_s, comm_s = self._answer(sent)
             p = self._sampler.probabilities(logits[tail], self._verified)
@@ -138,11 +146,13 @@ class Text:
             token, hit = accept_first(p, _first_q(draft, p), firsts, random)
             certain.append(token)
             self._verified.append(token)
-        elif whole:
+        elif whole and not at_end:
             token = self._sampler.draw(logits[tail], self._verified)
             certain.append(token)
             self._verified.append(token)
+        before = len(self._emitted)
         away = yield from self._emit(certain)
+        given = len(self._emitted) - before
 
         ended = self._ending.reached
         if budget and draft is None:
@@ -162,7 +172,7 @@ class Text:
             accepted=accepted,
             hit=None if draft is None or not draft.sequences or not whole else -1 if hit is None else hit,
             appended=appended,
-            certain=len(certain),
+            certain=given,
             draft_steps=draft.steps if draft else 0,
             draft_passes=draft.passes if draft else 0,
             target_tokens=read,

@@ -180,6 +180,10 @@ class FullCache:
         self._length += self._pending
         self._pending = 0
 
+    def drop(self) -> None:
+        """The pass has ended; what it read is not kept, and written over by the next one."""
+        self._pending = 0
+
     def get_seq_length(self, *_: Any) -> int:
         """Asked by transformers where it is not told positions."""
         return self._length

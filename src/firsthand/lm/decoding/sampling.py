@@ -213,14 +213,27 @@ class Sampler:
         """
         row = as_row(logits, self.model, len(ids))
         scores = _scores(row, self.params, self.window(ids))
-        if self.params.greedy:
-            token = int(np.argmax(scores))
-        else:
-            p = _filtered(scores, self.params)
-            token = self.pick(p, len(ids))
-        if not scores[token] > -np.inf:
+        best = int(np.argmax(scores))
+        if not scores[best] > -np.inf:
             raise InputError("every token is banned; nothing is left to choose")
-        return token
+        return best if self.params.greedy else self.pick(_filtered(scores, self.params), len(ids))
+
+    def guesses(
+        self, logits: Any, ids: Sequence[int], *, count: int = 1, ahead: int = 0, drawn: bool = False
+    ) -> list[int]:
+        """The `count` best guesses, distinct and best first, for the token `ahead` places after the one next.
+
+        They are the most probable tokens of the row (V,) after bans and penalty; with `drawn` (and a
+        temperature) the first is the token that the position's own number falls on, which is what the model
+        itself would take if the row were its own.
+        """
+        row = as_row(logits, self.model, len(ids) + ahead)
+        scores = _scores(row, self.params, self.window(ids))
+        best: list[int] = _largest(scores, min(count, scores.size)).tolist()
+        if not drawn or self.params.greedy:
+            return best
+        first = self.pick(_filtered(scores, self.params), len(ids) + ahead)
+        return [first, *(token for token in best if token != first)][:count]
 
     def pick(self, p: Floats, position: int) -> int:
         """The token that `position`'s uniform number falls on in the distribution `p` (V,)."""

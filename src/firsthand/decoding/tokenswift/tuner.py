@@ -1,0 +1,222 @@
+"""How large a tree pays, and whether any does: decided by what was accepted and what passes took.
+
+Knows counts and seconds; knows nothing of models. Every step leaves a trace: which guess of each position was
+right, and how far each re-used n-gram went. From the traces it is known exactly what a smaller tree, fewer
+n-grams, or n-grams alone would have given; what they would have taken is read off a line through measured
+passes. The best of them is used for the next steps (every 64 it is looked at again).
+
+No harm: what speculation has lost against plain decoding is counted in plain tokens. When that passes 3 % of
+the planned text, the kind of step that lost it is given up.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Mode", "Plan", "Trace", "Tuner", "accepted_by"]
+
+Mode = Literal["draft", "table", "plain"]
+
+PLAIN_FIRST = 3  # tokens decoded plainly to learn what one takes
+PROBE = 8  # speculative steps before the first look
+EVERY = 64  # steps between looks
+LOSS_SHARE = 0.03
+_REUSE = (0, 1, 2, 4, 8, 12, 20)
+_MARGIN = 1.02  # a change must promise so much: times are noisy
+_REMEMBERED = 256
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a step does: its mode, the guesses of each position, and how many n-grams are re-used."""
+
+    mode: Mode
+    branching: tuple[int, ...] = ()
+    reuse: int = 0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one drafted step showed.
+
+    Attributes:
+        ranks: which guess of each position was right, up to the first position where none was.
+        reused: how many tokens of each re-used n-gram were right, by frequency.
+    """
+
+    ranks: tuple[int, ...]
+    reused: tuple[int, ...]
+
+
+def accepted_by(trace: Trace, branching: Sequence[int], reuse: int) -> int:
+    """How many tokens of a step would have been accepted with fewer guesses and n-grams."""
+    guessed = 0
+    for rank, count in zip(trace.ranks, branching, strict=False):
+        if rank >= count:
+            break
+        guessed += 1
+    return max([guessed, *trace.reused[:reuse]])
+
+
+class Tuner:
+    """Chooses the plan of each step of one text.
+
+    Args:
+        widest: the plan that drafting begins with; no later one is larger.
+        planned: new tokens of the whole text.
+        may_stop: whether plain decoding is among the choices.
+        table: how many n-grams a step without a draft pass may re-use; 0 for none.
+    """
+
+    def __init__(self, widest: Plan, planned: int, *, may_stop: bool, table: int) -> None:
+        self.widest, self.may_stop, self.table = widest, may_stop, table
+        self.plan = widest
+        self._allowed = LOSS_SHARE * planned
+        self._lost = 0.0
+        self._steps = self._since = 0
+        self._given_up: set[Mode] = set()
+        self._plain: deque[float] = deque(maxlen=5)
+        self._verify: dict[int, deque[float]] = {}
+        self._draft: deque[float] = deque(maxlen=32)
+        self._own: dict[Mode, deque[float]] = {"draft": deque(maxlen=32), "table": deque(maxlen=32)}
+        self._traces: deque[Trace] = deque(maxlen=_REMEMBERED)
+        self._table: deque[tuple[int, ...]] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def next(self) -> Plan:
+        """The plan of the coming step."""
+        wanted = PLAIN_FIRST if not self._plain or self._steps < PLAIN_FIRST else 1
+        stale = self.may_stop and self._since == 0 and self._steps > PLAIN_FIRST
+        if len(self._plain) < wanted or (stale and self.plan.mode != "plain" and not self._fresh):
+            return Plan("plain")
+        return self.plan
+
+    _fresh = True  # a plain token has been timed since the last look
+
+    def saw_plain(self, seconds: float) -> None:
+        """A token was decoded plainly."""
+        self._plain.append(seconds)
+        self._fresh = True
+        self._count()
+
+    def saw_step(
+        self,
+        plan: Plan,
+        tokens: int,
+        nodes: int,
+        *,
+        draft_s: float,
+        verify_s: float,
+        own_s: float,
+        trace: Trace | None = None,
+    ) -> None:
+        """A speculative step gave `tokens`; its tree had `nodes`, the root included."""
+        self._verify.setdefault(nodes, deque(maxlen=9)).append(verify_s)
+        if plan.mode == "draft":
+            self._draft.append(draft_s)
+        self._own[plan.mode].append(own_s)
+        if trace is not None:
+            self._traces.append(trace)
+        if self._plain:
+            self._lost += (draft_s + verify_s + own_s) / self._plain_s - tokens
+        if self.may_stop and self._lost > self._allowed:
+            self._given_up.add(plan.mode)
+            self._lost = self._allowed  # the next kind has nothing left to lose
+            self._choose()
+            return
+        self._count()
+
+    def saw_table(self, reused: Iterable[int]) -> None:
+        """What the n-grams after the last token of a step would have given, had they been all that was tried."""
+        self._table.append(tuple(reused))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the text is decoded plainly because speculation lost."""
+        return self.plan.mode == "plain"
+
+    def _count(self) -> None:
+        self._steps += 1
+        self._since += 1
+        if self._since >= (EVERY if self._steps > PLAIN_FIRST + PROBE else PLAIN_FIRST + PROBE):
+            self._choose()
+
+    @property
+    def _plain_s(self) -> float:
+        return statistics.median(self._plain)
+
+    def _choose(self) -> None:
+        self._since = 0
+        self._fresh = False
+        best, promise = None, 0.0
+        for plan in self._candidates():
+            found = self._tokens_per_s(plan)
+            if found is not None and found > promise:
+                best, promise = plan, found
+        if best is None:
+            self.plan = Plan("plain") if self.may_stop and self.plan.mode in self._given_up else self.plan
+            return
+        now = self._tokens_per_s(self.plan) if self.plan.mode not in self._given_up else None
+        if now is None or promise > _MARGIN * now:
+            self.plan = best
+
+    def _candidates(self) -> Iterable[Plan]:
+        if self.may_stop:
+            yield Plan("plain")
+        if self.table and "table" not in self._given_up:
+            for reuse in _REUSE[1:]:
+                if reuse <= self.table:
+                    yield Plan("table", (), reuse)
+        if self.widest.mode == "draft" and "draft" not in self._given_up:
+            shapes = {
+                tuple(min(count, cap) for count in self.widest.branching[:depth])
+                for depth, cap in itertools.product(
+                    range(1, len(self.widest.branching) + 1), range(1, max(self.widest.branching) + 1)
+                )
+            }
+            reuses = sorted({min(reuse, self.widest.reuse) for reuse in _REUSE})
+            for shape, reuse in itertools.product(sorted(shapes), reuses):
+                yield Plan("draft", shape, reuse)
+
+    def _tokens_per_s(self, plan: Plan) -> float | None:
+        """What a plan promises; None where nothing is known of it."""
+        if plan.mode == "plain":
+            return 1 / self._plain_s if self._plain else None
+        if plan.mode == "table":
+            if not self._table or not self._plain:
+                return None
+            gained = [max([0, *reused[: plan.reuse]]) for reused in self._table]
+            nodes = [1 + 3 * len(reused[: plan.reuse]) for reused in self._table]
+            own = self._median(self._own["table"], self._median(self._own["draft"], 0.0))
+            seconds = statistics.fmean(self._pass(count) for count in nodes) + own
+            return (1 + statistics.fmean(gained)) / seconds
+        if not self._traces or not self._draft:
+            return None
+        gained = [accepted_by(trace, plan.branching, plan.reuse) for trace in self._traces]
+        guessed = sum(itertools.accumulate(plan.branching, lambda a, b: a * b))
+        reused = statistics.fmean(min(plan.reuse, len(trace.reused)) for trace in self._traces)
+        nodes_ = 1 + guessed + round(3 * reused)
+        seconds = self._median(self._draft, 0.0) + self._pass(nodes_) + self._median(self._own["draft"], 0.0)
+        return (1 + statistics.fmean(gained)) / seconds
+
+    def _pass(self, nodes: int) -> float:
+        """Seconds of a checking pass: on the line through a plain token's and the nearest larger trees'."""
+        known = sorted((count, statistics.median(times)) for count, times in self._verify.items())
+        points = [(1, self._plain_s), *(p for p in known if p[0] > 1)] if self._plain else known
+        if not points:
+            return 0.0
+        if len(points) == 1:
+            return points[0][1]
+        above = next((i for i, point in enumerate(points) if point[0] >= nodes), len(points) - 1)
+        (n0, s0), (n1, s1) = points[max(above, 1) - 1], points[max(above, 1)]
+        return max(points[0][1], s0 + (s1 - s0) * (nodes - n0) / (n1 - n0))
+
+    @staticmethod
+    def _median(values: Iterable[float], otherwise: float) -> float:
+        found = list(values)
+        return statistics.median(found) if found else otherwise
