@@ -85,11 +85,17 @@ def _timed(
     def serial(length: int) -> SerialSpeculation:
         return SerialSpeculation(target, draft, length=length)
 
+    apart = size.executor == "process"
     with (
         pinned() as cores,
         DuoDecoder(
-            target, pair.recipe(cell), budget=1, executor=size.executor, draft_threads=1,
-            draft_cores=None if cores is None else [cores[1]], fallback=False,
+            target,
+            pair.recipe(cell),
+            budget=1,
+            executor=size.executor,
+            draft_threads=1 if apart else None,
+            draft_cores=[cores[1]] if apart and cores is not None else None,
+            fallback=False,
         ) as worker,
     ):  # fmt: skip
         tuning = prompts(pair, size.tuning_prompts, size.prompt, seed, 1)
@@ -276,9 +282,7 @@ def _same_text(pair: Pair, size: Size, seed: int) -> list[Observation]:
     plain = PlainDecoder(target)
     observations = []
     for number, prompt in enumerate(prompts(pair, size.exact_texts, size.prompt, seed, 5)):
-        sampling = SamplingParams(
-            **{**vars(SAMPLINGS[number % len(SAMPLINGS)]), "seed": 1000 * seed + number}
-        )
+        sampling = replace(SAMPLINGS[number % len(SAMPLINGS)], seed=1000 * seed + number)
         budget = size.budgets[number % len(size.budgets)]
         mode: Any = ("greedy", "coupled")[number // len(SAMPLINGS) % 2]
         wanted = plain.generate(prompt, size.exact_tokens, sampling).tokens

@@ -48,7 +48,8 @@ SIZES = {
         target=Recipe(width=32, layers=2, heads=2, context=64, steps=40, batch=4),
         draft=Recipe(width=16, layers=1, heads=2, context=64, steps=40, batch=4),
         vocabulary=320, limit=400, prompt=12, tuning_prompts=1, tuning_tokens=8, prompts=3, tokens=12, repeats=1,
-        modelled_prompts=3, modelled_tokens=16, exact_texts=6, exact_tokens=12, executor="thread", lengths=(1, 3), budgets=(3, 6),
+        modelled_prompts=3, modelled_tokens=16, exact_texts=6, exact_tokens=12,
+        executor="thread", lengths=(1, 3), budgets=(3, 6),
     ),
     # The target is deep and narrow: slow to run for what it takes to train, as large models are.
     "laptop": Size(
