@@ -17,6 +17,7 @@ ENGINES = (
     "firsthand.errors",
     "firsthand.launch",
     "firsthand.lm",
+    "firsthand.lm.decoding",
     "firsthand.testing",
 )
 

@@ -169,9 +169,10 @@ def _gates(found: Comparison, cell: str) -> list[Gate]:
     results: Sequence[GenerationResult] = found.timed["serial"].results
     accepted = sum(r.accepted for r in results) / max(1, sum(r.drafted for r in results))
     differ = [name for name, timed in found.timed.items() if timed.divergence is not None]
-    claims = tuple(
-        f"{name}-{cell}-draft" for name in ("beats-turns", "beats-plain", "sequences-help", "sooner")
-    )
+    claims = {
+        "slow": ("beats-turns-slow-draft", "beats-plain-slow-draft", "sooner-slow-draft"),
+        "fast": ("beats-turns-fast-draft", "beats-plain-fast-draft", "sequences-help-fast-draft"),
+    }[cell]
     return [
         Gate(
             name=f"steady machine, {cell} draft",

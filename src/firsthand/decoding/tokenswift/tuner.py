@@ -79,6 +79,7 @@ class Tuner:
         self._allowed = LOSS_SHARE * planned
         self._lost = 0.0
         self._steps = self._since = 0
+        self._stale = False  # what a plain token takes was last measured before the last look
         self._given_up: set[Mode] = set()
         self._plain: deque[float] = deque(maxlen=5)
         self._verify: dict[int, deque[float]] = {}
@@ -90,18 +91,14 @@ class Tuner:
     @property
     def next(self) -> Plan:
         """The plan of the coming step."""
-        wanted = PLAIN_FIRST if not self._plain or self._steps < PLAIN_FIRST else 1
-        stale = self.may_stop and self._since == 0 and self._steps > PLAIN_FIRST
-        if len(self._plain) < wanted or (stale and self.plan.mode != "plain" and not self._fresh):
+        if len(self._plain) < PLAIN_FIRST or (self._stale and self.plan.mode != "plain"):
             return Plan("plain")
         return self.plan
-
-    _fresh = True  # a plain token has been timed since the last look
 
     def saw_plain(self, seconds: float) -> None:
         """A token was decoded plainly."""
         self._plain.append(seconds)
-        self._fresh = True
+        self._stale = False
         self._count()
 
     def saw_step(
@@ -152,7 +149,7 @@ class Tuner:
 
     def _choose(self) -> None:
         self._since = 0
-        self._fresh = False
+        self._stale = True
         best, promise = None, 0.0
         for plan in self._candidates():
             found = self._tokens_per_s(plan)

@@ -1,0 +1,174 @@
+"""DuoDecoding beside plain decoding, turns, prompt lookup and transformers' own speculation.
+
+The models are the check's: a target trained on Python functions and its draft, run by transformers (c about 5)
+and bare (c above 14), one core for each model. And our plain loop against `model.generate`, which every other
+number rests on. Wall-clock seconds; a ratio is control / ours, the geometric mean over prompts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from benchmarks.measure import Row, alternate, at_least, row, timed_row
+
+GEMMA_PROMPTS = (
+    "The capital of France is",
+    "def quicksort(items):\n    ",
+    "Once upon a time there was a small",
+    "Water boils at a temperature of",
+    "Dear Sir or Madam,\n\nI am writing to",
+)
+
+
+def run(quick: bool = False) -> dict[str, Any]:
+    from firsthand.decoding.duodecoding.scales import SIZES
+    from firsthand.decoding.duodecoding.world import make_pair
+
+    size = SIZES["smoke" if quick else "laptop"]
+    pair = make_pair(size)
+    rows = [plain_row(pair, quick)]
+    details: dict[str, Any] = {}
+    for cell in ("slow", "fast"):
+        found, details[f"{cell} draft"] = cell_rows(pair, size, cell, quick)
+        rows += found
+    if not quick:
+        details["Gemma 3 270M, 5 prompts of 64 tokens"] = gemma()
+    return {"rows": rows, "details": details}
+
+
+def plain_row(pair: Any, quick: bool) -> Row:
+    import torch
+
+    from firsthand.decoding.duodecoding.world import prompts
+    from firsthand.lm.decoding import PlainDecoder
+
+    decoder, tokens = PlainDecoder(pair.target), 8 if quick else 96
+    prompt = prompts(pair, 1, 12 if quick else 64, 0, 9)[0]
+    ids = torch.tensor([prompt])
+    options = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    mine = list(decoder.generate(prompt, tokens).tokens)
+    theirs = pair.target.model.generate(ids, **options)[0, len(prompt) :].tolist()
+    timing = alternate(
+        lambda: decoder.generate(prompt, tokens),
+        lambda: pair.target.model.generate(ids, **options),
+        2 if quick else 7,
+    )
+    return timed_row(
+        f"plain decoding, {tokens} tokens", "PlainDecoder", "transformers' generate", timing,
+        target=at_least(0.95), equal=mine == theirs,
+    )  # fmt: skip
+
+
+def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], dict[str, Any]]:
+    from firsthand.decoding.duodecoding.bench import SERIAL_LENGTHS
+    from firsthand.decoding.duodecoding.decoder import DuoDecoder
+    from firsthand.decoding.duodecoding.world import pinned, prompts
+    from firsthand.lm.decoding import PlainDecoder, PromptLookup, SerialSpeculation
+    from firsthand.lm.decoding.peers import TransformersGenerate
+    from firsthand.lm.decoding.timing import compare_decoders
+
+    draft, target, tokens = pair.draft(cell), pair.target, size.tokens
+    tuning = prompts(pair, 2, size.prompt, 0, 7)
+    with (
+        pinned() as cores,
+        DuoDecoder(
+            target,
+            pair.recipe(cell),
+            executor="process",
+            draft_threads=1,
+            draft_cores=None if cores is None else [cores[1]],
+            fallback=False,
+        ) as duo,
+        DuoDecoder(
+            target,
+            pair.recipe(cell),
+            executor="process",
+            draft_threads=1,
+            draft_cores=None if cores is None else [cores[1]],
+        ) as careful,
+    ):
+        profile = duo.calibrate(tuning[0])
+        careful.profile = profile
+        seconds = {
+            length: sum(
+                SerialSpeculation(target, draft, length=length).generate(text, tokens).wall_s
+                for text in tuning
+            )
+            for length in SERIAL_LENGTHS
+        }
+        best = min(seconds, key=lambda length: seconds[length])
+        arms: dict[str, Any] = {
+            "duo": duo,
+            "plain": PlainDecoder(target),
+            f"turns, {best} drafted": SerialSpeculation(target, draft, length=best),
+            "prompt lookup": PromptLookup(target),
+            "transformers' prompt lookup": TransformersGenerate(target, "prompt-lookup"),
+            "with fallback": careful,
+        }
+        if cell == "slow":
+            arms["transformers' assisted generation"] = TransformersGenerate(target, "assisted", draft)
+        found = compare_decoders(
+            arms, prompts(pair, 2 if quick else 12, size.prompt, 0, 8), tokens, repeats=1 if quick else 3
+        )
+    c = profile.ratio
+    rows = []
+    for name in arms:
+        if name == "duo":
+            continue
+        ours, target_of = "duo", None
+        if name == "with fallback":  # no harm: against plain decoding
+            ours, name, target_of = name, "plain", at_least(0.95)
+        ratio, low, high = found.speedup(ours, name)
+        rows.append(
+            row(
+                f"c = {c:.1f}: {'DuoDecoding' if ours == 'duo' else 'DuoDecoding with fallback'} and {name}",
+                {"label": ours, "text": f"{found.timed[ours].tokens_per_s:.0f} tokens/s"},
+                {"label": name, "text": f"{found.timed[name].tokens_per_s:.0f} tokens/s"},
+                ratio,
+                target=target_of,
+                equal=all(timed.divergence is None for timed in found.timed.values()),
+                note="wall-clock seconds, two cores, auto budget; ratio is control / ours over prompts",
+                interval=[low, high],
+            )
+        )
+    return rows, {"profile": profile.as_dict(), "turns by length, s": seconds, "arms": found.rows()}
+
+
+def gemma() -> dict[str, Any]:
+    """Real weights: overlap with an n-gram draft against plain decoding; the first difference, with its gap."""
+    from firsthand.decoding.duodecoding.decoder import DuoDecoder
+    from firsthand.lm.decoding import PlainDecoder
+    from firsthand.lm.decoding.huggingface import HFCausalLM
+    from firsthand.lm.decoding.ngram import NGramLM
+    from firsthand.lm.models import load
+
+    loaded = load("gemma-3-270m", device="cpu")
+    model = HFCausalLM(loaded.model, name=loaded.name)
+    rows = []
+    for prompt in GEMMA_PROMPTS:
+        ids = [int(token) for token in loaded.tokenizer(prompt)["input_ids"]]
+        wanted = PlainDecoder(model).generate(ids, 64)
+        # The draft has read what plain decoding wrote, a little disturbed: it is right often, and wrong at times.
+        seen = [token for n, token in enumerate([*ids, *wanted.tokens]) if n % 9]
+        draft = NGramLM(3, vocab_size=model.vocab_size).fit(seen)
+        with DuoDecoder(model, draft, budget=4, sequences=1, executor="serial", fallback=False) as decoder:
+            found = decoder.generate(ids, 64)
+        at = next(
+            (n for n, (a, b) in enumerate(zip(found.tokens, wanted.tokens, strict=True)) if a != b), None
+        )
+        gap = None
+        if at is not None:
+            logits = model.forward([*ids, *wanted.tokens[:at]], model.new_cache(), last=1)[0]
+            gap = float((logits[wanted.tokens[at]] - logits[found.tokens[at]]).abs())
+        rows.append(
+            {"prompt": prompt, "same": at is None, "first difference": at, "logit gap": gap,
+             "rounds": found.rounds, "tokens a round": found.tokens_per_round}
+        )  # fmt: skip
+    return {"texts": rows, "same": sum(entry["same"] for entry in rows)}
+
+
+__all__ = ["run"]
+
+if __name__ == "__main__":
+    print(json.dumps(run(quick=True), indent=1))

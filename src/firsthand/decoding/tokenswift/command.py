@@ -1,0 +1,249 @@
+"""The verbs of `firsthand tokenswift`, a thin shell over the room's functions.
+
+New text and figures go to stdout, progress to stderr. Errors are raised as `FirsthandError`; whoever mounts
+`app` prints them and exits 2.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from firsthand.errors import InputError, NotFoundError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="tokenswift",
+    help="Very long texts sooner: a model drafts for itself and checks itself (arXiv 2502.18890).",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+Model = Annotated[str, typer.Option(help="folder, .gguf file, installed or hub name", show_default=False)]
+Heads = Annotated[Path | None, typer.Option(help="trained heads; without them n-grams alone are re-used")]
+Prompt = Annotated[str | None, typer.Option(help="the text to go on from")]
+PromptFile = Annotated[Path | None, typer.Option(help="a file with that text")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda")]
+BranchingText = Annotated[
+    str, typer.Option("--branching", help="guesses of each position, such as 1,3,3,3; auto; or chain")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print figures as JSON")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+
+
+@app.command("train-heads")
+def train_heads_command(
+    model: Model,
+    text: Annotated[list[str], typer.Option(help="files or folders of text; repeat", show_default=False)],
+    output: Annotated[Path, typer.Option(help="where the heads go (.safetensors)", show_default=False)],
+    num_heads: Annotated[int, typer.Option(min=1, help="positions guessed beyond the next")] = 3,
+    steps: Annotated[int, typer.Option(min=1)] = 200,
+    learning_rate: Annotated[float, typer.Option(min=0)] = 5e-3,
+    warmup: Annotated[int, typer.Option(min=0, help="steps of rising rate")] = 50,
+    seq_len: Annotated[int, typer.Option(min=8, help="tokens of a window")] = 1024,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="tokens of a step")] = 8192,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="end after so many steps without a gain")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="state of the run; run again to resume")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 42,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Train the heads of a model on text; the model itself stays as it is."""
+    from firsthand.corpora.files import find_inputs, read_batches
+    from firsthand.decoding.tokenswift.heads import save_heads
+    from firsthand.decoding.tokenswift.training import HeadStep, train_heads
+    from firsthand.lm.tiny import packed
+
+    loaded, adapter = _load(model, device)
+    texts = [
+        document.text for path in find_inputs(text) for batch in read_batches([path]) for document in batch
+    ]
+    ids = packed(loaded.tokenizer, texts)
+
+    def show(step: HeadStep) -> None:
+        if not quiet:
+            top = ", ".join(f"{row[0]:.1%}" for row in step.accuracy)
+            typer.echo(f"step {step.step}: top-1 {top}; {step.tokens_per_s:.0f} tokens/s", err=True)
+
+    heads = train_heads(
+        adapter, ids, num_heads=num_heads, steps=steps, learning_rate=learning_rate, warmup=warmup,
+        seq_len=seq_len, batch_tokens=batch_tokens, patience=patience, checkpoint=checkpoint, seed=seed,
+        on_step=show,
+    )  # fmt: skip
+    save_heads(heads, output, adapter, tokens=steps * batch_tokens, tokenizer=loaded.tokenizer)
+    typer.echo(f"heads: {output}")
+
+
+@app.command("generate")
+def generate_command(
+    model: Model,
+    heads: Heads = None,
+    prompt: Prompt = None,
+    prompt_file: PromptFile = None,
+    max_new_tokens: Annotated[int, typer.Option(min=0, help="how many tokens, at most")] = 1000,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy")] = 1.0,
+    min_p: Annotated[float, typer.Option(help="0 is off")] = 0.1,
+    penalty: Annotated[float, typer.Option(help="of repetition; 1 is off")] = 1.2,
+    penalty_window: Annotated[int, typer.Option(min=0, help="last tokens that are penalised")] = 1024,
+    seed: Annotated[int, typer.Option(min=0, help="of the draws")] = 0,
+    branching: BranchingText = "auto",
+    ngram_topk: Annotated[int, typer.Option(min=0, help="n-grams re-used a step")] = 20,
+    kv_budget: Annotated[int, typer.Option(min=1, help="keys that a draft reads")] = 4096,
+    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="go on after the end of text")] = False,
+    adaptive: Annotated[bool, typer.Option(help="decode plainly where speculation is slower")] = True,
+    resume: Annotated[
+        Path | None, typer.Option(help="a checkpoint, written as it goes; run again to go on")
+    ] = None,
+    metrics: Annotated[Path | None, typer.Option(help="a JSONL file that the report is added to")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on from a text; streams it to stdout, the report to stderr."""
+    from firsthand.decoding.tokenswift.sampling import long_sampling
+    from firsthand.lm.decoding import Stop, drive
+    from firsthand.lm.decoding.text import TextStream
+
+    text = _text(prompt, prompt_file)
+    sampling = long_sampling(
+        temperature=temperature,
+        min_p=min_p,
+        repetition_penalty=penalty,
+        penalty_window=penalty_window,
+        seed=seed,
+    )
+    loaded, swift = _decoder(model, heads, branching, ngram_topk, kv_budget, adaptive, device)
+    ids = [int(token) for token in loaded.tokenizer(text)["input_ids"]]
+    eos = loaded.tokenizer.eos_token_id
+    stop = Stop(ids=() if ignore_eos or eos is None else (eos,))
+    written = TextStream(loaded.tokenizer)
+
+    def show(token: int) -> None:
+        piece = written.push(token)
+        if not as_json:
+            typer.echo(piece, nl=False)
+
+    result = drive(swift.stream(ids, max_new_tokens, sampling, stop, checkpoint=resume), show)
+    report = {"model": model, **result.as_dict()}
+    if metrics is not None:
+        with metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(report) + "\n")
+    if as_json:
+        typer.echo(json.dumps({**report, "text": loaded.tokenizer.decode(list(result.tokens))}, indent=2))
+        return
+    typer.echo(written.flush())
+    if not quiet:
+        typer.echo(
+            f"{len(result.tokens)} tokens in {result.wall_s:.2f} s ({result.tokens_per_s:.1f} a second), "
+            f"{result.tokens_per_step:.2f} a step, α {result.acceptance_rate:.2f}"
+            + ("; fell back to plain decoding, which is faster here" if result.fell_back else ""),
+            err=True,
+        )
+
+
+@app.command("bench")
+def bench_command(
+    model: Model,
+    prompt_file: Annotated[list[Path], typer.Option(help="a text to go on from; repeat", show_default=False)],
+    heads: Heads = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="exactly so many a prompt")] = 512,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="each text is cut to so many")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="the median of so many")] = 3,
+    branching: BranchingText = "auto",
+    kv_budget: Annotated[int, typer.Option(min=1, help="keys that a draft reads")] = 4096,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Time TokenSwift beside plain decoding, prompt lookup and transformers' own, greedily, at equal length."""
+    from firsthand.lm.decoding import PlainDecoder, PromptLookup, SamplingParams
+    from firsthand.lm.decoding.peers import TransformersGenerate
+    from firsthand.lm.decoding.timing import compare_decoders
+
+    loaded, swift = _decoder(model, heads, branching, 20, kv_budget, True, device)
+    _, whole = loaded, _decoder(model, heads, branching, 20, kv_budget, False, device)[1]
+    target = swift.model
+    prompts = [
+        [int(t) for t in loaded.tokenizer(_text(None, path))["input_ids"]][:prompt_tokens]
+        for path in prompt_file
+    ]
+    greedy = {"sampling": SamplingParams()}
+    found = compare_decoders(
+        {
+            "plain": PlainDecoder(target),
+            "tokenswift": swift,
+            "tokenswift, never plain": whole,
+            "prompt lookup": PromptLookup(target),
+            "transformers: plain": TransformersGenerate(target),
+            "transformers: prompt lookup": TransformersGenerate(target, "prompt-lookup"),
+        },
+        prompts,
+        max_new_tokens,
+        repeats=repeats,
+        arguments={"tokenswift": greedy, "tokenswift, never plain": greedy},
+    )
+    rows = found.rows()
+    if as_json:
+        typer.echo(json.dumps({"model": model, "prompts": len(prompts), "arms": rows}, indent=2))
+        return
+    for row in rows:
+        estimate, low, high = row["speedup"]
+        same = "" if row["same_text"] else f"  other text: {row['first_divergence']}"
+        typer.echo(
+            f"{row['decoder']:<28} {row['tokens_per_s']:>8.1f} tokens/s  {estimate:.2f}x ({low:.2f} to {high:.2f})"
+            f"  {row['tokens_per_step']:.2f} a step{same}"
+        )
+
+
+def _branching(given: str) -> Any:
+    if given == "auto":
+        return "auto"
+    if given == "chain":
+        return None
+    try:
+        return tuple(int(count) for count in given.split(","))
+    except ValueError:
+        raise InputError(f"--branching {given!r}: write numbers such as 1,3,3,3, or auto, or chain") from None
+
+
+def _decoder(
+    model: str, heads: Path | None, branching: str, topk: int, budget: int, adaptive: bool, device: str
+) -> tuple[Any, Any]:
+    from firsthand.decoding.tokenswift.decoder import TokenSwift
+
+    shape = _branching(branching)
+    loaded, adapter = _load(model, device)
+    found = None
+    if heads is not None:
+        from firsthand.decoding.tokenswift.heads import load_heads
+
+        found = load_heads(heads, adapter, tokenizer=loaded.tokenizer)
+    options: dict[str, Any] = {"ngram_topk": topk, "kv_budget": budget, "adaptive": adaptive}
+    return loaded, TokenSwift(adapter, found, branching=shape, kv_sink=min(16, budget - 1), **options)
+
+
+def _load(model: str, device: str) -> tuple[Any, Any]:
+    from firsthand.lm.decoding.huggingface import HFCausalLM
+    from firsthand.lm.models import load
+
+    loaded = load(model, device=device)
+    return loaded, HFCausalLM(loaded.model, name=loaded.name)
+
+
+def _text(prompt: str | None, file: Path | None) -> str:
+    if (prompt is None) == (file is None):
+        raise InputError("give the text to go on from once: --prompt TEXT or --prompt-file FILE")
+    if file is None:
+        return prompt or ""
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no prompt file {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the prompt file {file} cannot be read as UTF-8 text ({error})") from error

@@ -1,0 +1,8 @@
+"""Services: the shell that pages and services stand on, and an OpenAI-compatible server over any decoder.
+
+Importing this package imports neither starlette nor uvicorn nor torch.
+"""
+
+from firsthand.serve.shell import ApiError, LiveServer, make_app, new_token, serve
+
+__all__ = ["ApiError", "LiveServer", "make_app", "new_token", "serve"]

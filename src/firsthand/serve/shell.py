@@ -1,0 +1,412 @@
+"""The shell that every page and service stands on: who may ask, how errors look, how it starts and stops.
+
+Knows addresses, tokens, Host and Origin headers, and uvicorn. Knows nothing of what the routes do.
+
+A server on this machine's loopback is still reached by every web page its user opens. Two checks keep them
+out: the Host header must name the loopback (a name of a foreign page that was made to resolve to 127.0.0.1
+does not: DNS rebinding), and a request that a browser sent on behalf of another page (its Origin header
+says so) is refused. Off the loopback nobody is served without the token.
+"""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+import ipaddress
+import json
+import logging
+import math
+import secrets
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from firsthand.errors import FirsthandError, InputError, MissingDependencyError, NotFoundError
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import BaseRoute
+
+__all__ = [
+    "INSTALL",
+    "ApiError",
+    "LiveServer",
+    "error_body",
+    "is_loopback",
+    "json_body",
+    "make_app",
+    "new_token",
+    "serve",
+]
+
+INSTALL = "pip install 'firsthand[decoding]'"
+_LOG = logging.getLogger("firsthand.serve")
+_BODY_LIMIT = 16 * 2**20  # bytes
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class ApiError(InputError):
+    """A request that is refused, with the HTTP status and the `param` and `code` that its answer names."""
+
+    def __init__(
+        self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.param, self.code = status, param, code
+
+
+def require(module: str) -> Any:
+    """Import starlette or uvicorn, or raise `MissingDependencyError` naming the extra that has it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingDependencyError(f"{module} is not installed; run: {INSTALL}") from error
+
+
+def new_token() -> str:
+    """A token that cannot be guessed (256 bits, URL-safe)."""
+    return secrets.token_urlsafe(32)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (an address or "localhost", without a port) is this machine's loopback."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+# --- the application -------------------------------------------------------------------------------------
+
+
+def make_app(
+    routes: Sequence[BaseRoute],
+    *,
+    token: str | None = None,
+    hosts: Sequence[str] = (),
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
+) -> Starlette:
+    """A Starlette application of `routes` behind the checks above, with `/healthz` and errors as JSON.
+
+    Args:
+        token: what `Authorization: Bearer …` must carry on every route but `/healthz`; None asks for none,
+            and then only connections on the loopback are answered.
+        hosts: further names (no ports) that a Host header may have on the loopback: what a reverse proxy on
+            this machine forwards.
+        lifespan: Starlette's, for what starts and stops with the application.
+
+    A route that raises `InputError` answers 400, `NotFoundError` 404, any other error 500; only messages of
+    `FirsthandError` are shown to the client, and never a traceback.
+    """
+    require("starlette")
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    if token is not None and (not token or not token.isascii() or any(c.isspace() for c in token)):
+        raise InputError("a token must be non-empty ASCII without spaces; new_token() makes one")
+
+    async def healthz(request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        headers = getattr(error, "headers", None)
+        status, body = error_body(error)
+        return JSONResponse(body, status, headers)
+
+    app = Starlette(
+        routes=[Route("/healthz", healthz), *routes],
+        middleware=[Middleware(_Guard, token=token, hosts=hosts)],
+        exception_handlers={HTTPException: refused, FirsthandError: refused, Exception: refused},
+        lifespan=lifespan,
+    )
+    app.state.needs_token = token is not None
+    return app
+
+
+def error_body(error: Exception) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the JSON object that tell a client of `error`, in the shape that OpenAI's API has."""
+    status, message = 500, "internal error; the server's log has the details"
+    if isinstance(error, ApiError):
+        status, message = error.status, str(error)
+    elif isinstance(error, FirsthandError):
+        status = 400 if isinstance(error, InputError) else 404 if isinstance(error, NotFoundError) else 500
+        message = str(error)
+    elif hasattr(error, "status_code"):  # Starlette's HTTPException
+        status, message = error.status_code, str(error.detail)  # type: ignore[attr-defined]
+    return status, {
+        "error": {
+            "message": message,
+            "type": "server_error" if status >= 500 else "invalid_request_error",
+            "param": getattr(error, "param", None),
+            "code": getattr(error, "code", None),
+        }
+    }
+
+
+async def json_body(request: Request, limit: int = _BODY_LIMIT) -> dict[str, Any]:
+    """The request's body, a JSON object of at most `limit` bytes; raises `ApiError` (400, 413) otherwise."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise ApiError(f"the body is longer than {limit} bytes; send less", status=413)
+    try:
+        found = json.loads(bytes(body))
+    except (ValueError, RecursionError) as error:
+        raise ApiError(f"the body is not JSON ({error}); send a JSON object") from error
+    if not isinstance(found, dict):
+        raise ApiError(f"the body is a JSON {type(found).__name__}; send a JSON object")
+    return found
+
+
+class _Guard:
+    """Lets through what may be answered; plain ASGI, so that streams and websockets pass untouched."""
+
+    def __init__(self, app: AsgiApp, token: str | None, hosts: Sequence[str]) -> None:
+        self._app = app
+        self._token = None if token is None else token.encode()
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            problem = self._problem(scope)
+            if problem is not None:
+                await _refuse(problem, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _problem(self, scope: Message) -> ApiError | None:
+        # A list, because a header sent twice must not pass by one of its two values.
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.lower(), []).append(value)
+        host = b",".join(headers.get(b"host", [])).decode("latin-1").lower()
+        server = scope.get("server")
+        local = server is None or server[1] is None or is_loopback(server[0])  # without a port: a Unix socket
+        if local and not (is_loopback(_name(host)) or _name(host) in self._hosts):
+            return ApiError(
+                f"the Host header says {host!r}: this server answers on the loopback only "
+                "(http://127.0.0.1:PORT, http://localhost:PORT)",
+                status=403,
+                code="host_not_allowed",
+            )
+        for origin in headers.get(b"origin", []):
+            if origin.decode("latin-1").lower().partition("://")[2] != host:
+                return ApiError(
+                    f"the request comes from a page of another origin ({origin.decode('latin-1')!r})",
+                    status=403,
+                    code="origin_not_allowed",
+                )
+        if self._token is None:
+            if local:
+                return None
+            return ApiError(
+                "this server has no token and therefore answers on the loopback only",
+                status=403,
+                code="token_required",
+            )
+        if scope["type"] == "http" and scope["path"] == "/healthz":
+            return None
+        scheme, _, found = b",".join(headers.get(b"authorization", [])).partition(b" ")
+        if scheme.lower() == b"bearer" and hmac.compare_digest(found.strip(), self._token):
+            return None
+        return ApiError(
+            "the token is missing or wrong; send it as 'Authorization: Bearer TOKEN' (api_key=TOKEN in the openai client)",
+            status=401,
+            code="invalid_api_key",
+        )
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+async def _refuse(problem: ApiError, scope: Message, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()  # its connect
+        await send({"type": "websocket.close", "code": 1008, "reason": str(problem)[:120]})  # answers 403
+        return
+    from starlette.responses import JSONResponse
+
+    status, body = error_body(problem)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    await JSONResponse(body, status, headers)(scope, receive, send)
+
+
+# --- the server ------------------------------------------------------------------------------------------
+
+
+def serve(
+    app: Any,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+    grace_s: float = 5.0,
+) -> None:
+    """Serve an application until SIGINT (then it returns) or SIGTERM; for the main thread.
+
+    Args:
+        app: what `make_app` gave.
+        host: an address of this machine; any but the loopback needs an application with a token.
+        port: 0 takes a free one.
+        on_ready: called with the base URL (`http://127.0.0.1:8123`) once requests are answered.
+        grace_s: seconds that requests under way have to finish in, after the signal.
+
+    uvicorn's log goes to the logger "firsthand.serve". Raises `InputError` where the host is refused or the
+    port is taken.
+    """
+    with _listening(app, host, port) as (listener, url), _forwarded_log():
+        server = _server(app, grace_s, lambda: on_ready(url) if on_ready is not None else None)
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:  # uvicorn has finished in order and hands the signal on
+            _LOG.info("interrupted; %s is closed", url)
+        except SystemExit as error:
+            raise FirsthandError(_NOT_STARTED) from error
+
+
+class LiveServer:
+    """An application served from a thread of this process, for tests and notebooks.
+
+    >>> with LiveServer(app) as live:  # doctest: +SKIP
+    ...     httpx.get(live.url + "/healthz")
+
+    Leaving the block lets requests under way finish within `grace_s`, then ends them.
+    """
+
+    def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int = 0, grace_s: float = 1.0) -> None:
+        self._app, self._host, self._port, self._grace_s = app, host, port, grace_s
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self.url = ""
+
+    def __enter__(self) -> LiveServer:
+        ready = threading.Event()
+        bound: list[str] = []
+        listening = _listening(self._app, self._host, self._port)
+        listener, url = listening.__enter__()
+        bound.append(url)
+        self._error = None
+        server = _server(self._app, self._grace_s, ready.set)
+
+        def run() -> None:
+            try:
+                with _forwarded_log():
+                    server.run(sockets=[listener])
+            except BaseException as error:  # told to whoever entered the block
+                self._error = error
+            finally:
+                listening.__exit__(None, None, None)
+                ready.set()
+
+        self._server = server
+        self._thread = threading.Thread(target=run, name="firsthand-live-server", daemon=True)
+        self._thread.start()
+        ready.wait()
+        if not server.started:
+            self._thread.join()
+            raise FirsthandError(_NOT_STARTED) from self._error
+        self.url = url
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server and wait for its thread; safe to call twice."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join()
+            self._server = self._thread = None
+
+
+_NOT_STARTED = "the application did not start; the log 'firsthand.serve' says why"
+
+
+@contextmanager
+def _listening(app: Any, host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
+    """A listening socket and the base URL, once the host may be used."""
+    require("uvicorn")
+    if not is_loopback(host) and not getattr(getattr(app, "state", None), "needs_token", False):
+        raise InputError(
+            f"host {host!r} can be reached from other machines: make the application with a token, or serve on 127.0.0.1"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host.strip("[]"), port), family=family)
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"cannot listen on {host!r}, port {port}: {error}; choose another port, or 0 for a free one"
+        ) from error
+    with listener:
+        shown = f"[{host.strip('[]')}]" if family == socket.AF_INET6 else host
+        yield listener, f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _server(app: Any, grace_s: float, on_ready: Callable[[], None]) -> uvicorn.Server:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            on_ready()
+
+    return Server(
+        uvicorn.Config(
+            app,
+            log_config=None,  # whoever runs us configures logging
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(grace_s),
+        )
+    )
+
+
+class _Forwarder(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if _LOG.isEnabledFor(record.levelno):
+            _LOG.handle(record)
+
+
+_FORWARDER = _Forwarder()
+_FORWARDING_LOCK = threading.Lock()
+_forwarding: list[bool] = []  # for each running server, whether uvicorn's log went on to the root before it
+
+
+@contextmanager
+def _forwarded_log() -> Iterator[None]:
+    """uvicorn's log records go to our logger inside the block; several servers may run at once."""
+    log = logging.getLogger("uvicorn")
+    with _FORWARDING_LOCK:
+        _forwarding.append(log.propagate if not _forwarding else _forwarding[0])
+        log.addHandler(_FORWARDER)
+        log.propagate = False
+    try:
+        yield
+    finally:
+        with _FORWARDING_LOCK:
+            before = _forwarding.pop()
+            if not _forwarding:
+                log.removeHandler(_FORWARDER)
+                log.propagate = before
