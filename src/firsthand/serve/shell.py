@@ -168,6 +168,8 @@ async def json_body(request: Request, limit: int = _BODY_LIMIT) -> dict[str, Any
             raise ApiError(f"the body is longer than {limit} bytes; send less", status=413)
     try:
         found = json.loads(bytes(body))
+        if b"\\u" in body:  # half of a surrogate pair can be written as an escape, and is no text
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ApiError(f"the body is not JSON ({error}); send a JSON object") from error
     if not isinstance(found, dict):
@@ -227,7 +229,7 @@ class _Guard:
         if scheme.lower() == b"bearer" and hmac.compare_digest(found.strip(), self._token):
             return None
         return ApiError(
-            "the token is missing or wrong; send it as 'Authorization: Bearer TOKEN' (api_key=TOKEN in the openai client)",
+            "the token is missing or wrong; send it as 'Authorization: Bearer TOKEN' (the openai client's api_key)",
             status=401,
             code="invalid_api_key",
         )
@@ -303,10 +305,8 @@ class LiveServer:
 
     def __enter__(self) -> LiveServer:
         ready = threading.Event()
-        bound: list[str] = []
         listening = _listening(self._app, self._host, self._port)
         listener, url = listening.__enter__()
-        bound.append(url)
         self._error = None
         server = _server(self._app, self._grace_s, ready.set)
 
@@ -350,7 +350,7 @@ def _listening(app: Any, host: str, port: int) -> Iterator[tuple[socket.socket, 
     require("uvicorn")
     if not is_loopback(host) and not getattr(getattr(app, "state", None), "needs_token", False):
         raise InputError(
-            f"host {host!r} can be reached from other machines: make the application with a token, or serve on 127.0.0.1"
+            f"host {host!r} is reached from other machines: make the application with a token, or serve on 127.0.0.1"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -391,7 +391,9 @@ class _Forwarder(logging.Handler):
 
 _FORWARDER = _Forwarder()
 _FORWARDING_LOCK = threading.Lock()
-_forwarding: list[bool] = []  # for each running server, whether uvicorn's log went on to the root before it
+_forwarding: list[
+    tuple[bool, int]
+] = []  # a running server each: uvicorn's `propagate` and level before the first
 
 
 @contextmanager
@@ -399,9 +401,10 @@ def _forwarded_log() -> Iterator[None]:
     """uvicorn's log records go to our logger inside the block; several servers may run at once."""
     log = logging.getLogger("uvicorn")
     with _FORWARDING_LOCK:
-        _forwarding.append(log.propagate if not _forwarding else _forwarding[0])
+        _forwarding.append(_forwarding[0] if _forwarding else (log.propagate, log.level))
         log.addHandler(_FORWARDER)
         log.propagate = False
+        log.setLevel(_LOG.getEffectiveLevel())
     try:
         yield
     finally:
@@ -409,4 +412,5 @@ def _forwarded_log() -> Iterator[None]:
             before = _forwarding.pop()
             if not _forwarding:
                 log.removeHandler(_FORWARDER)
-                log.propagate = before
+                log.propagate = before[0]
+                log.setLevel(before[1])
