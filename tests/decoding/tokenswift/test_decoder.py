@@ -72,7 +72,7 @@ def test_without_heads_n_grams_are_re_used(llama):
         for adaptive in (False, True):
             assert TokenSwift(llama, adaptive=adaptive).generate(ids, 60, sampling).tokens == wanted
     repeating = PlainDecoder(llama).generate(ids, 300).tokens
-    found = TokenSwift(llama, adaptive=False).generate(ids, 300)
+    found = TokenSwift(llama, adaptive=False).generate(ids, 300, SamplingParams())
     assert found.tokens == repeating
     assert found.steps < 300
     assert found.reuse_share == 1
@@ -127,8 +127,8 @@ def test_a_draw_for_every_leaf_is_not_lossless():
     rng = np.random.default_rng(0)
     p = np.array([0.3, 0.25, 0.2, 0.1, 0.1, 0.05])
     per_leaf = [bool((rng.choice(6, 27, p=p) == 0).any()) for _ in range(3000)]
-    assert 1 - 0.7**27 == pytest.approx(0.999934, abs=1e-6)
-    assert 1 - 0.9**27 == pytest.approx(0.941850, abs=1e-6)
+    assert pytest.approx(0.999934, abs=1e-6) == 1 - 0.7**27
+    assert pytest.approx(0.941850, abs=1e-6) == 1 - 0.9**27
     assert np.mean(per_leaf) > 0.99
     # One draw a node: 0.3 (1 + .75 + .75² + .75³) tokens are accepted, and the token comes as often as it should.
     sampler = Sampler(SamplingParams(temperature=1, seed=1))

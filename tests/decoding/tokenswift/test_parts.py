@@ -229,7 +229,7 @@ def test_alpha_and_the_papers_settings():
     )  # fmt: skip
     assert result.acceptance_rate == 0.5625
     assert result.tokens_per_step == 3.25
-    assert 0.84 * 4 + 1 == pytest.approx(4.36)
+    assert pytest.approx(4.36) == 0.84 * 4 + 1
     paper = long_sampling(min_tokens_to_keep=20)
     assert (paper.temperature, paper.min_p, paper.repetition_penalty, paper.penalty_window) == (
         1,

@@ -19,7 +19,7 @@ Runner = Literal["framework", "lean", "int8", "ngram"]
 
 
 def quantised(model: Any) -> Any:
-    """A copy of a torch model whose linear layers compute in int8 (dynamic quantisation), for a draft on a CPU.
+    """A copy of a torch model whose inner linear layers compute in int8 (dynamic quantisation), for a CPU's draft.
 
     Weights are rounded to 8 bits once, activations at each pass. A draft may be wrong, so no text changes; it is
     faster where its layers are wide, and slower where they are a few hundred wide: measure before use.
@@ -33,7 +33,11 @@ def quantised(model: Any) -> Any:
         raise InputError("int8 drafts run on a CPU that torch has a quantised engine for; this one has none")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch names a successor that this version does not bring along
-        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+        quantise: Any = torch.ao.quantization.quantize_dynamic
+        small = quantise(model, {torch.nn.Linear}, dtype=torch.qint8)
+    # The output layer stays as it is: it is often the embedding too, and its rounding costs the most right guesses.
+    small.set_output_embeddings(model.get_output_embeddings())
+    return small
 
 
 def load_draft(name: str, runner: Runner = "framework", device: str = "cpu") -> CausalLM:

@@ -63,7 +63,11 @@ def train_heads_command(
 
     loaded, adapter = _load(model, device)
     texts = [
-        document.text for path in find_inputs(text) for batch in read_batches([path]) for document in batch
+        document.text
+        for file in find_inputs(text)
+        for batch in read_batches(file)
+        for document in batch.documents
+        if document.text
     ]
     ids = packed(loaded.tokenizer, texts)
 

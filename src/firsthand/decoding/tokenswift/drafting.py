@@ -22,7 +22,9 @@ __all__ = ["again_after", "draft_rows", "guessed", "trace_of"]
 
 def draft_rows(model: HFCausalLM, heads: Any, partial: Any, token: int) -> torch.Tensor:
     """Logits (γ, V) of the draft pass: `token` read alone with part of the cache, the model's row and the heads'."""
-    torch = require("torch")
+    require("torch")
+    import torch
+
     reading = model.read([token], partial, positions=[partial.length])
     if heads is None:
         return reading.logits
@@ -53,7 +55,7 @@ def again_after(table: Any, firsts: Sequence[int], k: int) -> list[tuple[int, ..
 def trace_of(
     tokens: Sequence[int], guesses: Sequence[Sequence[int]], again: Sequence[Sequence[int]]
 ) -> Trace:
-    """What a step showed, once `tokens` are known to be the next ones: which guess was right, how far each path went."""
+    """What a step showed once its next `tokens` are known: which guesses were right, how far each path went."""
     ranks = []
     for token, tried in zip(tokens, guesses, strict=False):
         if token not in tried:
