@@ -156,7 +156,10 @@ def public_names_are_documented(room: Room) -> None:
 
 
 def errors_are_ours(room: Room) -> None:
-    """Every exception the room defines is a `FirsthandError` and also a builtin other than Exception."""
+    """Every exception the room defines is a `FirsthandError` and also a builtin other than Exception.
+
+    One whose name begins with an underscore is the room's own affair: no user ever sees it.
+    """
     for path in sorted(room.folder.glob("*.py")):
         if path.stem in ("__init__", "check", "command"):
             continue
@@ -167,6 +170,7 @@ def errors_are_ours(room: Room) -> None:
                 and issubclass(thing, BaseException)
                 and not issubclass(thing, Warning)
                 and thing.__module__ == module.__name__
+                and not name.startswith("_")
             ):
                 _promise(issubclass(thing, FirsthandError), f"{module.__name__}.{name} is no FirsthandError")
                 builtin = [b for b in thing.__mro__ if b.__module__ == "builtins"]

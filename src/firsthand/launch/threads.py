@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-__all__ = ["ONE_THREAD", "one_thread_environment", "single_thread"]
+__all__ = ["ONE_THREAD", "one_thread_environment", "single_thread", "use_threads"]
 
 # What makes a process that starts with it run on one thread. Tokenizers use every core otherwise, and warn
 # about forks.
@@ -36,6 +36,20 @@ def one_thread_environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def use_threads(count: int) -> None:
+    """From here on this whole process computes on `count` threads: for the first lines of a worker process.
+
+    It holds for BLAS and OpenMP libraries that are loaded, and for torch if it is. A library's process belongs
+    to its caller: use `single_thread` there.
+    """
+    from threadpoolctl import threadpool_limits
+
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(count)
+    threadpool_limits(limits=count)
 
 
 @contextlib.contextmanager

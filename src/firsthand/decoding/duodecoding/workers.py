@@ -25,7 +25,8 @@ from firsthand.decoding.duodecoding.budget import draft_step_ms
 from firsthand.decoding.duodecoding.drafting import Draft, Drafter, DraftRequest, DraftSettings, Update
 from firsthand.decoding.duodecoding.errors import DraftWorkerError
 from firsthand.errors import FirsthandError, InputError
-from firsthand.launch.threads import one_thread_environment
+from firsthand.launch.threads import one_thread_environment, use_threads
+from firsthand.lm.backend import require
 from firsthand.lm.decoding.protocol import CausalLM
 
 __all__ = ["DraftExecutor", "DraftInfo", "DraftRecipe", "ExecutorName", "start_executor"]
@@ -420,12 +421,10 @@ def _can_travel(error: Exception) -> bool:  # pragma: no cover (its own process)
 
 def _on_threads(recipe: DraftRecipe, threads: int) -> CausalLM:  # pragma: no cover (its own process)
     """The draft model, with every pool of this process at `threads`."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(threads)
+    require("torch")  # before the number is set, so that it holds for torch too
+    use_threads(threads)
     model = recipe()
-    threadpool_limits(limits=threads)
+    use_threads(threads)  # for what loading the model has brought along
     return model
 
 
