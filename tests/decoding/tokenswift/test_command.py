@@ -79,6 +79,41 @@ def test_bench(folder, heads):
     assert "transformers: prompt lookup" in call("bench", *arguments)
 
 
+def test_serve_answers_the_openai_client(folder, heads, monkeypatch):
+    import openai
+
+    from firsthand import serve as serving
+
+    seen = {}
+
+    def answer(application, host, port, *, on_ready):
+        assert (host, port) == ("127.0.0.1", 0)
+        with serving.LiveServer(application) as live:
+            on_ready(live.url)
+            client = openai.OpenAI(base_url=f"{live.url}/v1", api_key="secret", max_retries=0)
+            wanted = {"model": "small", "prompt": TEXT[:60], "max_tokens": 20, "temperature": 0, "seed": 1}
+            options = {"extra_body": {"ignore_eos": True}}
+            seen["whole"] = client.completions.create(**wanted, **options)
+            chunks = client.completions.create(
+                **wanted, **options, stream=True, stream_options={"include_usage": True}
+            )
+            seen["chunks"] = list(chunks)
+            with pytest.raises(openai.AuthenticationError):
+                openai.OpenAI(base_url=f"{live.url}/v1", api_key="no", max_retries=0).models.list()
+
+    monkeypatch.setattr(serving, "serve", answer)
+    call(
+        "serve", "--model", folder / "model", "--heads", heads, "--port", 0, "--token", "secret", "--name", "small",
+        "--device", "cpu",
+    )  # fmt: skip
+    whole = seen["whole"]
+    streamed = "".join(chunk.choices[0].text for chunk in seen["chunks"] if chunk.choices)
+    assert whole.choices[0].text == streamed
+    assert whole.usage.completion_tokens == 20
+    assert whole.usage.model_extra["speculation"]["steps"] > 0
+    assert seen["chunks"][-1].usage.total_tokens == whole.usage.total_tokens
+
+
 def test_errors_say_what_to_do(folder, tmp_path):
     model = ("--model", folder / "model", "--device", "cpu")
     assert "once" in call("generate", *model, fails=InputError)

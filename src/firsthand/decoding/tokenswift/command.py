@@ -205,6 +205,46 @@ def bench_command(
         )
 
 
+@app.command("serve")
+def serve_command(
+    model: Model,
+    heads: Heads = None,
+    host: Annotated[
+        str, typer.Option(help="this machine's address; other than loopback needs a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, help="0 takes a free one")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="FIRSTHAND_TOKEN", help="what clients send as their API key")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="what clients call the model; its own name where absent")
+    ] = None,
+    branching: BranchingText = "auto",
+    ngram_topk: Annotated[int, typer.Option(min=0, help="n-grams re-used a step")] = 20,
+    kv_budget: Annotated[int, typer.Option(min=1, help="keys that a draft reads")] = 4096,
+    device: Device = "auto",
+) -> None:
+    """Answer like OpenAI's API: completions and chat, whole or streamed, one text at a time."""
+    from firsthand import serve as serving
+    from firsthand.decoding.tokenswift.sampling import long_sampling
+
+    loaded, swift = _decoder(model, heads, branching, ngram_topk, kv_budget, True, device)
+    application = serving.completions_app(
+        swift,
+        loaded.tokenizer,
+        model_name=name or loaded.name,
+        defaults=long_sampling(),
+        token=token,
+        context_length=swift.model.max_length,
+    )
+    serving.serve(
+        application,
+        host,
+        port,
+        on_ready=lambda url: typer.echo(f"{name or loaded.name} at {url}/v1", err=True),
+    )
+
+
 def _branching(given: str) -> Any:
     if given == "auto":
         return "auto"
