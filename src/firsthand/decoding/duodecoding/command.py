@@ -7,13 +7,13 @@ New text and figures go to stdout, progress to stderr. Errors are raised as `Fir
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from firsthand.errors import InputError, NotFoundError
+from firsthand.decoding.command_line import encoded, load_target, prompt_text, streamed_text
+from firsthand.errors import InputError
 
 __all__ = ["app"]
 
@@ -75,13 +75,12 @@ def generate_command(
     """Go on from a text; streams it to stdout, the report to stderr (or both as JSON)."""
     from firsthand.decoding.duodecoding.decoder import DuoDecoder
     from firsthand.decoding.duodecoding.loading import draft_recipe
-    from firsthand.lm.decoding import SamplingParams, Stop, drive
-    from firsthand.lm.decoding.text import TextStream
+    from firsthand.lm.decoding import SamplingParams, Stop
 
-    text = _text(prompt, prompt_file)
+    text = prompt_text(prompt, prompt_file)
     sampling = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
-    loaded, model = _load(target, device)
-    ids = _encoded(loaded.tokenizer, text)
+    loaded, model = load_target(target, device)
+    ids = encoded(loaded.tokenizer, text)
     eos = loaded.tokenizer.eos_token_id
     ends = Stop(
         ids=() if ignore_eos or eos is None else (eos,), strings=tuple(stop or ()), tokenizer=loaded.tokenizer
@@ -94,23 +93,16 @@ def generate_command(
         executor=executor,
         fallback=fallback,
     ) as decoder:
-        written = TextStream(loaded.tokenizer)
-
-        def show(token: int) -> None:
-            piece = written.push(token)
-            if not as_json:
-                typer.echo(piece, nl=False)
-
-        result = drive(decoder.stream(ids, max_new_tokens, sampling, ends), show)
-    new = list(result.tokens)
-    report = {"target": target, "draft": draft, **result.as_dict(), "text": loaded.tokenizer.decode(new)}
+        result, written = streamed_text(
+            decoder.stream(ids, max_new_tokens, sampling, ends), loaded.tokenizer, quiet=as_json
+        )
+    report = {"target": target, "draft": draft, **result.as_dict(), "text": written}
     if as_json:
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
         return
-    typer.echo(written.flush())
     if not quiet:
         typer.echo(
-            f"{len(new)} tokens in {result.wall_s:.2f} s ({result.tokens_per_s:.1f} a second), "
+            f"{len(result.tokens)} tokens in {result.wall_s:.2f} s ({result.tokens_per_s:.1f} a second), "
             f"{result.tokens_per_round:.2f} a round, first token after {1000 * result.ttft_s:.0f} ms"
             + ("; fell back to plain decoding, which is faster here" if result.fell_back else ""),
             err=True,
@@ -131,7 +123,7 @@ def profile_command(
     from firsthand.decoding.duodecoding.budget import draft_budget, profile
     from firsthand.decoding.duodecoding.loading import load_draft
 
-    _, model = _load(target, device)
+    _, model = load_target(target, device)
     measured = profile(model, load_draft(draft, draft_runner), context_len, repeats)
     budget = draft_budget(measured)
     if as_json:
@@ -169,8 +161,8 @@ def bench_command(
     """
     from firsthand.decoding.duodecoding.bench import bench, bench_lines
 
-    loaded, model = _load(target, device)
-    ids = [_encoded(loaded.tokenizer, _text(None, path))[:prompt_tokens] for path in prompt_file]
+    loaded, model = load_target(target, device)
+    ids = [encoded(loaded.tokenizer, prompt_text(None, path))[:prompt_tokens] for path in prompt_file]
     report = bench(
         model,
         draft,
@@ -201,28 +193,3 @@ def _budget(given: str) -> Any:
         return int(given)
     except ValueError:
         raise InputError(f"--budget {given!r} is neither auto nor a number") from None
-
-
-def _text(prompt: str | None, file: Path | None) -> str:
-    if (prompt is None) == (file is None):
-        raise InputError("give the text to go on from once: --prompt TEXT or --prompt-file FILE")
-    if file is None:
-        return prompt or ""
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no prompt file {file}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the prompt file {file} cannot be read as UTF-8 text ({error})") from error
-
-
-def _load(target: str, device: str) -> tuple[Any, Any]:
-    from firsthand.lm.decoding.huggingface import HFCausalLM
-    from firsthand.lm.models import load
-
-    loaded = load(target, device=device)
-    return loaded, HFCausalLM(loaded.model, name=os.fspath(target))
-
-
-def _encoded(tokenizer: Any, text: str) -> list[int]:
-    return [int(token) for token in tokenizer(text)["input_ids"]]

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from firsthand.errors import InputError, NotFoundError
+from firsthand.decoding.command_line import encoded, load_target, prompt_text, streamed_text
+from firsthand.errors import InputError
 
 __all__ = ["app"]
 
@@ -61,7 +62,7 @@ def train_heads_command(
     from firsthand.decoding.tokenswift.training import HeadStep, train_heads
     from firsthand.lm.tiny import packed
 
-    loaded, adapter = _load(model, device)
+    loaded, adapter = load_target(model, device)
     texts = [
         document.text
         for file in find_inputs(text)
@@ -112,10 +113,9 @@ def generate_command(
 ) -> None:
     """Go on from a text; streams it to stdout, the report to stderr."""
     from firsthand.decoding.tokenswift.sampling import long_sampling
-    from firsthand.lm.decoding import Stop, drive
-    from firsthand.lm.decoding.text import TextStream
+    from firsthand.lm.decoding import Stop
 
-    text = _text(prompt, prompt_file)
+    text = prompt_text(prompt, prompt_file)
     sampling = long_sampling(
         temperature=temperature,
         min_p=min_p,
@@ -124,25 +124,19 @@ def generate_command(
         seed=seed,
     )
     loaded, swift = _decoder(model, heads, branching, ngram_topk, kv_budget, adaptive, device)
-    ids = [int(token) for token in loaded.tokenizer(text)["input_ids"]]
+    ids = encoded(loaded.tokenizer, text)
     eos = loaded.tokenizer.eos_token_id
     stop = Stop(ids=() if ignore_eos or eos is None else (eos,))
-    written = TextStream(loaded.tokenizer)
-
-    def show(token: int) -> None:
-        piece = written.push(token)
-        if not as_json:
-            typer.echo(piece, nl=False)
-
-    result = drive(swift.stream(ids, max_new_tokens, sampling, stop, checkpoint=resume), show)
+    result, written = streamed_text(
+        swift.stream(ids, max_new_tokens, sampling, stop, checkpoint=resume), loaded.tokenizer, quiet=as_json
+    )
     report = {"model": model, **result.as_dict()}
     if metrics is not None:
         with metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(report) + "\n")
     if as_json:
-        typer.echo(json.dumps({**report, "text": loaded.tokenizer.decode(list(result.tokens))}, indent=2))
+        typer.echo(json.dumps({**report, "text": written}, indent=2))
         return
-    typer.echo(written.flush())
     if not quiet:
         typer.echo(
             f"{len(result.tokens)} tokens in {result.wall_s:.2f} s ({result.tokens_per_s:.1f} a second), "
@@ -173,10 +167,7 @@ def bench_command(
     loaded, swift = _decoder(model, heads, branching, 20, kv_budget, True, device)
     _, whole = loaded, _decoder(model, heads, branching, 20, kv_budget, False, device)[1]
     target = swift.model
-    prompts = [
-        [int(t) for t in loaded.tokenizer(_text(None, path))["input_ids"]][:prompt_tokens]
-        for path in prompt_file
-    ]
+    prompts = [encoded(loaded.tokenizer, prompt_text(None, path))[:prompt_tokens] for path in prompt_file]
     greedy = {"sampling": SamplingParams()}
     found = compare_decoders(
         {
@@ -262,7 +253,7 @@ def _decoder(
     from firsthand.decoding.tokenswift.decoder import TokenSwift
 
     shape = _branching(branching)
-    loaded, adapter = _load(model, device)
+    loaded, adapter = load_target(model, device)
     found = None
     if heads is not None:
         from firsthand.decoding.tokenswift.heads import load_heads
@@ -270,24 +261,3 @@ def _decoder(
         found = load_heads(heads, adapter, tokenizer=loaded.tokenizer)
     options: dict[str, Any] = {"ngram_topk": topk, "kv_budget": budget, "adaptive": adaptive}
     return loaded, TokenSwift(adapter, found, branching=shape, kv_sink=min(16, budget - 1), **options)
-
-
-def _load(model: str, device: str) -> tuple[Any, Any]:
-    from firsthand.lm.decoding.huggingface import HFCausalLM
-    from firsthand.lm.models import load
-
-    loaded = load(model, device=device)
-    return loaded, HFCausalLM(loaded.model, name=loaded.name)
-
-
-def _text(prompt: str | None, file: Path | None) -> str:
-    if (prompt is None) == (file is None):
-        raise InputError("give the text to go on from once: --prompt TEXT or --prompt-file FILE")
-    if file is None:
-        return prompt or ""
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no prompt file {file}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the prompt file {file} cannot be read as UTF-8 text ({error})") from error
