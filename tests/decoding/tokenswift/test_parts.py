@@ -273,6 +273,7 @@ def test_speculation_that_loses_is_given_up_before_it_has_cost_five_per_cent():
         for draft_s, verify_s in ((1.0, 5.0), (1.0, 1.2), (0.2, 9.0)):
             tuner, seconds = tuned(accepted, draft_s=draft_s, verify_s=verify_s)
             assert seconds <= 512 * 1.05, (accepted, draft_s, verify_s, tuner.plan)
+            assert tuner.stopped == (seconds > 512 * 0.99), (accepted, draft_s, verify_s)
 
 
 def test_a_tree_that_pays_is_kept_and_made_narrower():

@@ -134,8 +134,8 @@ class Tuner:
 
     @property
     def stopped(self) -> bool:
-        """Whether the text is decoded plainly because speculation lost."""
-        return self.plan.mode == "plain"
+        """Whether a kind of speculation was given up because it lost time, or none pays at the moment."""
+        return bool(self._given_up) or self.plan.mode == "plain"
 
     def _count(self) -> None:
         self._steps += 1
