@@ -217,7 +217,8 @@ class _Reply:
             )
 
         async def chunk(*choices: dict[str, Any], **more: Any) -> None:
-            await event(json.dumps({**head, "choices": list(choices), **usage, **more}, ensure_ascii=False))
+            # ASCII, because clients differ in what ends a line (U+2028, U+0085).
+            await event(json.dumps({**head, "choices": list(choices), **usage, **more}))
 
         # The status is sent with the first piece: a request that the decoder refuses is still a plain 400.
         pieces = aiter(feed)

@@ -132,7 +132,7 @@ def make_app(
     app = Starlette(
         routes=[Route("/healthz", healthz), *routes],
         middleware=[Middleware(_Guard, token=token, hosts=hosts)],
-        exception_handlers={HTTPException: refused, FirsthandError: refused, Exception: refused},
+        exception_handlers={HTTPException: refused, FirsthandError: refused},
         lifespan=lifespan,
     )
     app.state.needs_token = token is not None
@@ -191,7 +191,30 @@ class _Guard:
             if problem is not None:
                 await _refuse(problem, scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        if scope["type"] == "http":
+            await self._answered(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answered(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer also where the application fails.
+
+        An error that came as far as uvicorn would cost the connection, and whatever the client sends next.
+        """
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            if started:
+                raise
+            _LOG.exception("%s %s failed", scope["method"], scope["path"])
+            await _answer(error, scope, receive, send)
 
     def _problem(self, scope: Message) -> ApiError | None:
         # A list, because a header sent twice must not pass by one of its two values.
@@ -247,9 +270,13 @@ async def _refuse(problem: ApiError, scope: Message, receive: Receive, send: Sen
         await receive()  # its connect
         await send({"type": "websocket.close", "code": 1008, "reason": str(problem)[:120]})  # answers 403
         return
+    await _answer(problem, scope, receive, send)
+
+
+async def _answer(error: Exception, scope: Message, receive: Receive, send: Send) -> None:
     from starlette.responses import JSONResponse
 
-    status, body = error_body(problem)
+    status, body = error_body(error)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     await JSONResponse(body, status, headers)(scope, receive, send)
 
