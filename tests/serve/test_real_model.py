@@ -5,7 +5,7 @@ from __future__ import annotations
 import openai
 import pytest
 
-from firsthand.lm.decoding import PlainDecoder, SamplingParams, Stop
+from firsthand.lm.decoding import PlainDecoder, PromptLookup, SamplingParams, Stop
 from firsthand.serve import LiveServer, completions_app
 
 WORDS = "the loss of a model tells how well it predicts text; naïve café 東京 🙂\n"
@@ -93,3 +93,23 @@ def test_the_model_and_its_context_are_checked(client):
         model="tiny", messages=[{"role": "user", "content": "x"}], extra_body={"ignore_eos": True}
     )
     assert chat.usage.total_tokens == 128
+
+
+def test_speculation_gives_the_same_text_and_tells_how_it_went(parts, client):
+    decoder, tokenizer = parts
+    prompt = "well it predicts text; " * 3
+    app = completions_app(PromptLookup(decoder.model), tokenizer, model_name="tiny")
+    with (
+        LiveServer(app) as live,
+        openai.OpenAI(base_url=live.url + "/v1", api_key="x", max_retries=0) as faster,
+    ):
+        options = {"model": "tiny", "prompt": prompt, "max_tokens": 50, "temperature": 0}
+        answer = faster.completions.create(**options)
+    plain = client.completions.create(**options)
+    assert answer.choices[0].text == plain.choices[0].text
+    assert answer.usage.completion_tokens == plain.usage.completion_tokens
+    told = answer.usage.speculation
+    assert told["tokens_per_step"] == pytest.approx(answer.usage.completion_tokens / told["steps"])
+    assert 0 < told["acceptance_rate"] <= 1
+    assert told["steps"] < plain.usage.speculation["steps"]
+    assert told["fell_back"] is False
