@@ -220,12 +220,14 @@ def serve_command(
     from firsthand.decoding.tokenswift.sampling import long_sampling
 
     loaded, swift = _decoder(model, heads, branching, ngram_topk, kv_budget, True, device)
+    ends = getattr(loaded.model.generation_config, "eos_token_id", None)  # a chat model's end of turn is here
     application = serving.completions_app(
         swift,
         loaded.tokenizer,
         model_name=name or loaded.name,
         defaults=long_sampling(),
         token=token,
+        stop_ids=ends if isinstance(ends, list) else [] if ends is None else [ends],
         context_length=swift.model.max_length,
     )
     serving.serve(
