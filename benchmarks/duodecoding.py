@@ -7,7 +7,6 @@ number rests on. Wall-clock seconds; a ratio is control / ours, the geometric me
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from benchmarks.measure import Row, alternate, at_least, row, timed_row
@@ -61,7 +60,7 @@ def plain_row(pair: Any, quick: bool) -> Row:
 
 
 def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], dict[str, Any]]:
-    from firsthand.decoding.duodecoding.bench import SERIAL_LENGTHS
+    from firsthand.decoding.duodecoding.bench import seconds_by_length
     from firsthand.decoding.duodecoding.decoder import DuoDecoder
     from firsthand.decoding.duodecoding.world import pinned, prompts
     from firsthand.lm.decoding import PlainDecoder, PromptLookup, SerialSpeculation
@@ -70,33 +69,21 @@ def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], 
 
     draft, target, tokens = pair.draft(cell), pair.target, size.tokens
     tuning = prompts(pair, 2, size.prompt, 0, 7)
+
+    def worker(cores: tuple[int, int] | None, *, fallback: bool) -> DuoDecoder:
+        return DuoDecoder(
+            target, pair.recipe(cell), executor="process", draft_threads=1,
+            draft_cores=None if cores is None else [cores[1]], fallback=fallback,
+        )  # fmt: skip
+
     with (
         pinned() as cores,
-        DuoDecoder(
-            target,
-            pair.recipe(cell),
-            executor="process",
-            draft_threads=1,
-            draft_cores=None if cores is None else [cores[1]],
-            fallback=False,
-        ) as duo,
-        DuoDecoder(
-            target,
-            pair.recipe(cell),
-            executor="process",
-            draft_threads=1,
-            draft_cores=None if cores is None else [cores[1]],
-        ) as careful,
+        worker(cores, fallback=False) as duo,
+        worker(cores, fallback=True) as careful,
     ):
         profile = duo.calibrate(tuning[0])
         careful.profile = profile
-        seconds = {
-            length: sum(
-                SerialSpeculation(target, draft, length=length).generate(text, tokens).wall_s
-                for text in tuning
-            )
-            for length in SERIAL_LENGTHS
-        }
+        seconds = seconds_by_length(target, draft, tuning, tokens)
         best = min(seconds, key=lambda length: seconds[length])
         arms: dict[str, Any] = {
             "duo": duo,
@@ -137,38 +124,30 @@ def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], 
 
 def gemma() -> dict[str, Any]:
     """Real weights: overlap with an n-gram draft against plain decoding; the first difference, with its gap."""
+    from firsthand.decoding.command_line import encoded, load_target
     from firsthand.decoding.duodecoding.decoder import DuoDecoder
     from firsthand.lm.decoding import PlainDecoder
-    from firsthand.lm.decoding.huggingface import HFCausalLM
     from firsthand.lm.decoding.ngram import NGramLM
-    from firsthand.lm.models import load
+    from firsthand.lm.decoding.timing import first_divergence
 
-    loaded = load("gemma-3-270m", device="cpu")
-    model = HFCausalLM(loaded.model, name=loaded.name)
+    loaded, model = load_target("gemma-3-270m", "cpu")
     rows = []
     for prompt in GEMMA_PROMPTS:
-        ids = [int(token) for token in loaded.tokenizer(prompt)["input_ids"]]
+        ids = encoded(loaded.tokenizer, prompt)
         wanted = PlainDecoder(model).generate(ids, 64)
         # The draft has read what plain decoding wrote, a little disturbed: it is right often, and wrong at times.
         seen = [token for n, token in enumerate([*ids, *wanted.tokens]) if n % 9]
         draft = NGramLM(3, vocab_size=model.vocab_size).fit(seen)
         with DuoDecoder(model, draft, budget=4, sequences=1, executor="serial", fallback=False) as decoder:
             found = decoder.generate(ids, 64)
-        at = next(
-            (n for n, (a, b) in enumerate(zip(found.tokens, wanted.tokens, strict=True)) if a != b), None
-        )
+        differ = first_divergence([found.tokens], [wanted.tokens])
         gap = None
-        if at is not None:
-            logits = model.forward([*ids, *wanted.tokens[:at]], model.new_cache(), last=1)[0]
-            gap = float((logits[wanted.tokens[at]] - logits[found.tokens[at]]).abs())
+        if differ is not None:
+            logits = model.forward([*ids, *wanted.tokens[: differ.position]], model.new_cache(), last=1)[0]
+            gap = float((logits[differ.wanted] - logits[differ.found]).abs())
         rows.append(
-            {"prompt": prompt, "same": at is None, "first difference": at, "logit gap": gap,
+            {"prompt": prompt, "same": differ is None,
+             "first difference": None if differ is None else differ.position, "logit gap": gap,
              "rounds": found.rounds, "tokens a round": found.tokens_per_round}
         )  # fmt: skip
     return {"texts": rows, "same": sum(entry["same"] for entry in rows)}
-
-
-__all__ = ["run"]
-
-if __name__ == "__main__":
-    print(json.dumps(run(quick=True), indent=1))

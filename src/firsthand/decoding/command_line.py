@@ -6,13 +6,28 @@ No room of its own: rooms import it, and it imports none of them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from firsthand.errors import InputError, NotFoundError
 
-__all__ = ["encoded", "load_target", "prompt_text", "streamed_text"]
+__all__ = [
+    "AsJson",
+    "Prompt",
+    "PromptFile",
+    "Quiet",
+    "encoded",
+    "end_of_text",
+    "load_target",
+    "prompt_text",
+    "streamed_text",
+]
+
+Prompt = Annotated[str | None, typer.Option(help="the text to go on from")]
+PromptFile = Annotated[Path | None, typer.Option(help="a file with that text")]
+AsJson = Annotated[bool, typer.Option("--json", help="print figures as JSON")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 
 def prompt_text(prompt: str | None, file: Path | None) -> str:
@@ -41,6 +56,12 @@ def load_target(name: str, device: str) -> tuple[Any, Any]:
 def encoded(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text."""
     return [int(token) for token in tokenizer(text)["input_ids"]]
+
+
+def end_of_text(tokenizer: Any, *, ignore: bool) -> tuple[int, ...]:
+    """The ids that end a text: the tokenizer's EOS, or none where it has none or is to be ignored."""
+    eos = tokenizer.eos_token_id
+    return () if ignore or eos is None else (eos,)
 
 
 def streamed_text(stream: Any, tokenizer: Any, *, quiet: bool) -> tuple[Any, str]:

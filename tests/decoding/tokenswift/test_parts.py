@@ -248,7 +248,7 @@ def test_a_smaller_tree_is_judged_by_what_was_seen():
     assert accepted_by(trace, (1,), 2) == 1
 
 
-def tuned(accepted, *, draft_s, verify_s, plain_s=1.0, planned=512, steps=200):
+def tuned(accepted, *, draft_s, verify_s, plain_s=1.0, planned=512):
     """A tuner fed with steps of one kind; returns it and the seconds that the text took."""
     tuner = Tuner(Plan("draft", (1, 3, 3, 3), 0), planned, may_stop=True, table=0)
     seconds = tokens = 0.0

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from firsthand.decoding.duodecoding.decoder import DuoDecoder
 from firsthand.decoding.duodecoding.loading import Runner, draft_recipe, load_draft
+from firsthand.decoding.duodecoding.scales import SERIAL_LENGTHS
 from firsthand.decoding.duodecoding.workers import ExecutorName
 from firsthand.errors import InputError
 from firsthand.lm.backend import require
@@ -17,9 +18,7 @@ from firsthand.lm.decoding.huggingface import HFCausalLM
 from firsthand.lm.decoding.peers import TransformersGenerate
 from firsthand.lm.decoding.timing import compare_decoders
 
-__all__ = ["SERIAL_LENGTHS", "bench", "bench_lines"]
-
-SERIAL_LENGTHS = (1, 2, 3, 4, 5, 6, 8)
+__all__ = ["bench", "bench_lines", "seconds_by_length"]
 
 
 def bench(
@@ -46,11 +45,7 @@ def bench(
     beside = load_draft(draft, runner)
     model: CausalLM = EmulatedDevice(target, emulate_target_ms) if emulate_target_ms else target
     tuning, judged = prompts[0], list(prompts[1:]) or list(prompts)
-    seconds = {}
-    for length in SERIAL_LENGTHS:
-        decoder = SerialSpeculation(model, beside, length=length)
-        decoder.generate(tuning, min(new_tokens, 8))
-        seconds[length] = decoder.generate(tuning, new_tokens).wall_s
+    seconds = seconds_by_length(model, beside, [tuning], new_tokens)
     best = min(seconds, key=lambda length: seconds[length])
     settings: dict[str, Any] = {"executor": executor, "fallback": False}
     source: Any = draft_recipe(draft, runner) if executor == "process" else beside
@@ -100,6 +95,18 @@ def bench(
             "torch": require("torch").__version__,
         },
     }  # fmt: skip
+
+
+def seconds_by_length(
+    target: CausalLM, draft: CausalLM, texts: Sequence[Sequence[int]], new_tokens: int
+) -> dict[int, float]:
+    """Seconds that turns take over all `texts` with each number of drafted tokens, after a run that does not count."""
+    seconds = {}
+    for length in SERIAL_LENGTHS:
+        decoder = SerialSpeculation(target, draft, length=length)
+        decoder.generate(texts[0], min(new_tokens, 8))
+        seconds[length] = sum(decoder.generate(text, new_tokens).wall_s for text in texts)
+    return seconds
 
 
 def bench_lines(report: dict[str, Any]) -> str:

@@ -12,7 +12,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from firsthand.decoding.command_line import encoded, load_target, prompt_text, streamed_text
+from firsthand.decoding.command_line import (
+    AsJson,
+    Prompt,
+    PromptFile,
+    Quiet,
+    encoded,
+    end_of_text,
+    load_target,
+    prompt_text,
+    streamed_text,
+)
 from firsthand.errors import InputError
 
 __all__ = ["app"]
@@ -41,12 +51,8 @@ Executor = Annotated[
     typer.Option(help="where the draft runs: thread beside a GPU, process beside a CPU"),
 ]
 Device = Annotated[str, typer.Option(help="of the target: auto, cpu, cuda")]
-Prompt = Annotated[str | None, typer.Option(help="the text to go on from")]
-PromptFile = Annotated[Path | None, typer.Option(help="a file with that text")]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", min=0, help="how many tokens, at most")]
 Budget = Annotated[str, typer.Option(help="drafted tokens a round: auto, or a number")]
-AsJson = Annotated[bool, typer.Option("--json", help="print figures as JSON")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 
 @app.command("generate")
@@ -81,9 +87,10 @@ def generate_command(
     sampling = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
     loaded, model = load_target(target, device)
     ids = encoded(loaded.tokenizer, text)
-    eos = loaded.tokenizer.eos_token_id
     ends = Stop(
-        ids=() if ignore_eos or eos is None else (eos,), strings=tuple(stop or ()), tokenizer=loaded.tokenizer
+        ids=end_of_text(loaded.tokenizer, ignore=ignore_eos),
+        strings=tuple(stop or ()),
+        tokenizer=loaded.tokenizer,
     )
     with DuoDecoder(
         model,

@@ -12,7 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-from firsthand.decoding.command_line import encoded, load_target, prompt_text, streamed_text
+from firsthand.decoding.command_line import (
+    AsJson,
+    Prompt,
+    PromptFile,
+    Quiet,
+    encoded,
+    end_of_text,
+    load_target,
+    prompt_text,
+    streamed_text,
+)
 from firsthand.errors import InputError
 
 __all__ = ["app"]
@@ -27,14 +37,10 @@ app = typer.Typer(
 
 Model = Annotated[str, typer.Option(help="folder, .gguf file, installed or hub name", show_default=False)]
 Heads = Annotated[Path | None, typer.Option(help="trained heads; without them n-grams alone are re-used")]
-Prompt = Annotated[str | None, typer.Option(help="the text to go on from")]
-PromptFile = Annotated[Path | None, typer.Option(help="a file with that text")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda")]
 BranchingText = Annotated[
     str, typer.Option("--branching", help="guesses of each position, such as 1,3,3,3; auto; or chain")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print figures as JSON")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 
 @app.command("train-heads")
@@ -125,8 +131,7 @@ def generate_command(
     )
     loaded, swift = _decoder(model, heads, branching, ngram_topk, kv_budget, adaptive, device)
     ids = encoded(loaded.tokenizer, text)
-    eos = loaded.tokenizer.eos_token_id
-    stop = Stop(ids=() if ignore_eos or eos is None else (eos,))
+    stop = Stop(ids=end_of_text(loaded.tokenizer, ignore=ignore_eos))
     result, written = streamed_text(
         swift.stream(ids, max_new_tokens, sampling, stop, checkpoint=resume), loaded.tokenizer, quiet=as_json
     )
@@ -165,8 +170,8 @@ def bench_command(
     from firsthand.lm.decoding.timing import compare_decoders
 
     loaded, swift = _decoder(model, heads, branching, 20, kv_budget, True, device)
-    _, whole = loaded, _decoder(model, heads, branching, 20, kv_budget, False, device)[1]
     target = swift.model
+    whole = _swift(target, swift.heads, branching, 20, kv_budget, False)
     prompts = [encoded(loaded.tokenizer, prompt_text(None, path))[:prompt_tokens] for path in prompt_file]
     greedy = {"sampling": SamplingParams()}
     found = compare_decoders(
@@ -252,14 +257,26 @@ def _branching(given: str) -> Any:
 def _decoder(
     model: str, heads: Path | None, branching: str, topk: int, budget: int, adaptive: bool, device: str
 ) -> tuple[Any, Any]:
-    from firsthand.decoding.tokenswift.decoder import TokenSwift
-
-    shape = _branching(branching)
+    """The model as it was loaded, and TokenSwift on it and its heads."""
+    _branching(branching)  # a wrong one is said before a model is loaded
     loaded, adapter = load_target(model, device)
     found = None
     if heads is not None:
         from firsthand.decoding.tokenswift.heads import load_heads
 
         found = load_heads(heads, adapter, tokenizer=loaded.tokenizer)
-    options: dict[str, Any] = {"ngram_topk": topk, "kv_budget": budget, "adaptive": adaptive}
-    return loaded, TokenSwift(adapter, found, branching=shape, kv_sink=min(16, budget - 1), **options)
+    return loaded, _swift(adapter, found, branching, topk, budget, adaptive)
+
+
+def _swift(adapter: Any, heads: Any, branching: str, topk: int, budget: int, adaptive: bool) -> Any:
+    from firsthand.decoding.tokenswift.decoder import TokenSwift
+
+    return TokenSwift(
+        adapter,
+        heads,
+        branching=_branching(branching),
+        ngram_topk=topk,
+        kv_budget=budget,
+        kv_sink=min(16, budget - 1),
+        adaptive=adaptive,
+    )

@@ -12,6 +12,7 @@ reads `partial_cache`'s.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +22,7 @@ from firsthand.decoding.tokenswift.diversity import distinct_n
 from firsthand.decoding.tokenswift.drafting import again_after, common, draft_rows, guessed, trace_of
 from firsthand.decoding.tokenswift.ngram_table import LaggedFeed, NGramTable
 from firsthand.decoding.tokenswift.result import CurvePoint, LongResult
-from firsthand.decoding.tokenswift.sampling import long_sampling
+from firsthand.decoding.tokenswift.sampling import long_sampling, reuse_lag
 from firsthand.decoding.tokenswift.tree import build_tree, draft_tree
 from firsthand.decoding.tokenswift.tuner import Plan, Tuner
 from firsthand.errors import InputError
@@ -74,6 +75,8 @@ class TokenSwift:
         drawn: bool = True,
         adaptive: bool = True,
     ) -> None:
+        from firsthand.decoding.tokenswift.partial_cache import PartialKVCache
+
         self.gamma = 1 if heads is None else heads.num_heads + 1
         if heads is not None and heads.hidden_size != model.hidden_size:
             raise InputError(
@@ -92,11 +95,9 @@ class TokenSwift:
             )
         if ngram_topk < 0:
             raise InputError(f"ngram_topk must be at least 0, got {ngram_topk}")
-        if kv_sink < 0 or kv_budget <= kv_sink:
-            raise InputError(
-                f"kv_budget must exceed kv_sink, and that be at least 0; got {kv_budget} and {kv_sink}"
-            )
-        NGramTable(ngram_size, ngram_keys)  # raises for sizes that cannot be
+        # Both raise for sizes that cannot be.
+        NGramTable(ngram_size, ngram_keys)
+        PartialKVCache(model.new_cache(), budget=kv_budget, sink=kv_sink)
         self.model, self.heads, self.branching, self.adaptive = model, heads, shape, adaptive
         self.shrinks = adaptive or branching == "auto"
         self.ngram_topk, self.ngram_size, self.ngram_keys = ngram_topk, ngram_size, ngram_keys
@@ -169,9 +170,9 @@ class _Text:
         self.partial = PartialKVCache(self.cache, budget=decoder.kv_budget, sink=decoder.kv_sink)
         self.table = NGramTable(decoder.ngram_size, decoder.ngram_keys)
         self.table.preload(decoder.preload)
-        # Re-using what the penalty forbids is pointless: the table runs a window behind.
-        lag = (sampling.penalty_window or 0) if sampling.penalises else 0
-        self.feed = LaggedFeed(self.table, lag)
+        self.feed = LaggedFeed(self.table, reuse_lag(sampling))
+        # Positions that a step proposes: the model's and the heads', or what an n-gram has after its key.
+        self.gamma = decoder.gamma if decoder.heads is not None else decoder.ngram_size - 1
         k = decoder.ngram_topk
         self.plan = Plan("draft", decoder.branching, k) if decoder.heads is not None else Plan("table", (), k)
         self.tuner = (
@@ -179,9 +180,8 @@ class _Text:
             if decoder.shrinks
             else None
         )
-        self.looked: list[
-            tuple[int, list[tuple[int, ...]]]
-        ] = []  # n-grams offered at a place, to be judged later
+        # n-grams offered at a place, to be judged later
+        self.looked: deque[tuple[int, list[tuple[int, ...]]]] = deque()
         self.emitted: list[int] = []
         self.modes = {"draft": 0, "table": 0, "plain": 0}
         self.seconds = dict.fromkeys(("prompt", "draft", "verify", "plain", "own"), 0.0)
@@ -194,7 +194,7 @@ class _Text:
         """Step after step until the text ends."""
         self.started = time.perf_counter()
         resumed = self._resume(checkpoint) if checkpoint is not None else 0
-        self.since = (resumed, self.accepted, self.modes["draft"] + self.modes["table"], 0.0)
+        self.since = (resumed, self.accepted, self._speculative, 0.0)
         first, written = 0.0, len(self.emitted)
         if resumed:
             yield list(self.emitted)
@@ -222,7 +222,7 @@ class _Text:
             ttft_s=first,
             wall_s=wall,
             fell_back=bool(self.tuner and self.tuner.stopped),
-            gamma=self.decoder.gamma if self.decoder.heads is not None else self.decoder.ngram_size - 1,
+            gamma=self.gamma,
             modes=dict(self.modes),
             reused=self.reused,
             distinct={n: distinct_n(self.emitted, n) for n in range(1, 5)},
@@ -342,7 +342,7 @@ class _Text:
         self.looked.append((at, offered))
         ahead = self.decoder.ngram_size - 1
         while self.looked and self.looked[0][0] + ahead <= len(self.ids):
-            place, paths = self.looked.pop(0)
+            place, paths = self.looked.popleft()
             self.tuner.saw_table(common(path, self.ids[place : place + ahead]) for path in paths)
 
     # --- the part of the cache ---------------------------------------------------------------------------
@@ -358,14 +358,17 @@ class _Text:
 
     # --- records -----------------------------------------------------------------------------------------
 
+    @property
+    def _speculative(self) -> int:
+        """Steps that proposed something."""
+        return self.modes["draft"] + self.modes["table"]
+
     def _point(self) -> None:
         tokens, accepted, steps, seconds = self.since
         if len(self.emitted) - tokens < self.curve_every:
             return
         now = time.perf_counter() - self.started
-        speculative = self.modes["draft"] + self.modes["table"]
-        gamma = self.decoder.gamma if self.decoder.heads is not None else self.decoder.ngram_size - 1
-        drafted = gamma * (speculative - steps)
+        drafted = self.gamma * (self._speculative - steps)
         self.curve.append(
             CurvePoint(
                 len(self.emitted),
@@ -373,7 +376,7 @@ class _Text:
                 (len(self.emitted) - tokens) / (now - seconds),
             )
         )
-        self.since = (len(self.emitted), self.accepted, speculative, now)
+        self.since = (len(self.emitted), self.accepted, self._speculative, now)
 
     def _write(self, path: Path) -> None:
         counters = {

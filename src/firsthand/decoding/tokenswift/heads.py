@@ -7,6 +7,7 @@ final norm. The model itself gives token t + 1, head i token t + 2 + i.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from firsthand.errors import InputError, NotFoundError, OutputError
+from firsthand.launch.cache import write_atomically
 from firsthand.lm.decoding.huggingface import HFCausalLM
 
 __all__ = ["MultiTokenHeads", "load_heads", "save_heads"]
@@ -81,7 +83,8 @@ def save_heads(
     heads: MultiTokenHeads, path: Path, model: HFCausalLM, *, tokens: int = 0, tokenizer: Any = None
 ) -> None:
     """Write PATH (safetensors) and PATH.json: which model they belong to, their sizes, what they were trained on."""
-    safetensors = __import__("safetensors.torch").torch
+    from safetensors.torch import save_file
+
     about = {
         "model": model.fingerprint(),
         "tokenizer": _tokenizer_hash(tokenizer),
@@ -94,8 +97,8 @@ def save_heads(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
-        safetensors.save_file({name: w.contiguous() for name, w in heads.state_dict().items()}, str(part))
-        _about(path).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        save_file({name: w.contiguous() for name, w in heads.state_dict().items()}, str(part))
+        write_atomically(_about(path), json.dumps(about, indent=1))
         part.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write the heads to {path}: {error.strerror or error}") from error
@@ -107,14 +110,15 @@ def load_heads(path: Path, model: HFCausalLM, *, tokenizer: Any = None) -> Multi
     Raises `NotFoundError` where there are none, `InputError` for heads of another model (with both
     fingerprints), another hidden size, another tokenizer, or a damaged file.
     """
-    safetensors = __import__("safetensors.torch").torch
+    from safetensors.torch import load_file
+
     if not path.is_file() or not _about(path).is_file():
         raise NotFoundError(
             f"there are no heads at {path} (a safetensors file and {_about(path).name} beside it)"
         )
     try:
         about = json.loads(_about(path).read_text(encoding="utf-8"))
-        weights = safetensors.load_file(str(path))
+        weights = load_file(str(path))
         sizes = int(about["hidden_size"]), int(about["heads"]), float(about["eps"])
     except Exception as error:  # safetensors raises kinds of its own
         raise InputError(f"the heads at {path} cannot be read ({type(error).__name__}: {error})") from error
@@ -145,7 +149,5 @@ def _about(path: Path) -> Path:
 
 
 def _tokenizer_hash(tokenizer: Any) -> str | None:
-    import hashlib
-
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return None if backend is None else hashlib.sha256(backend.to_str().encode()).hexdigest()

@@ -117,7 +117,7 @@ class PartialKVCache:
         count = length - self._upto
         if count < 1:
             return
-        first = self.budget - (length - self.chosen_at)
+        first = self.start(length)
         if first < self.sink:
             raise InputError("the part of the cache is full: choose its keys again before going on")
         for layer in self._keys:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from firsthand.decoding.tokenswift.drafting import again_after, common, draft_rows, guessed
+from firsthand.decoding.tokenswift.drafting import again_after, draft_rows, guessed, trace_of
 from firsthand.decoding.tokenswift.ngram_table import LaggedFeed, NGramTable
+from firsthand.decoding.tokenswift.sampling import reuse_lag
 from firsthand.errors import InputError
 from firsthand.lm.decoding import Sampler, SamplingParams
 
@@ -64,7 +65,7 @@ def replay_acceptance(
     """Replay drafting on `tokens` (prompt and text) with each number of re-used n-grams in `ngram_topk`.
 
     The text must be one that `model` gave with `sampling`. Steps begin and end where they would have, so each
-    number has steps of its own; draft passes are shared between them. Returns one `Replay` a number.
+    number has steps, and draft passes, of its own; the text is read once. Returns one `Replay` a number.
     """
     from firsthand.decoding.tokenswift.partial_cache import PartialKVCache
 
@@ -73,14 +74,12 @@ def replay_acceptance(
         raise InputError(f"prompt_len {prompt_len}: at least 1, below the text's length {len(text)}")
     numbers = [ngram_topk] if isinstance(ngram_topk, int) else list(ngram_topk)
     sampler = Sampler(sampling, model.name)
-    lag = (sampling.penalty_window or 0) if sampling.penalises else 0
     replays = []
     whole = model.new_cache()
-    for start in range(0, len(text) - 1, 512):
-        model.forward(text[start : min(start + 512, len(text) - 1)], whole, last=1)
+    model.forward(text[:-1], whole, last=1)
     for number in numbers:
         partial = PartialKVCache(whole, budget=kv_budget, sink=kv_sink)
-        feed = LaggedFeed(NGramTable(), lag)
+        feed = LaggedFeed(NGramTable(), reuse_lag(sampling))
         at, starts, accepted = prompt_len, [], []
         while at < len(text) - 1:
             ids = text[:at]
@@ -94,13 +93,8 @@ def replay_acceptance(
                 rows = draft_rows(model, heads, partial, ids[-1])
             guesses = guessed(rows[: len(branching)], branching, sampler, ids, drawn)
             following = text[at : at + len(branching) + 1]
-            right = 0
-            for token, tried in zip(following, guesses, strict=False):
-                if token not in tried:
-                    break
-                right += 1
-            paths = again_after(feed.table, guesses[0], number)
-            right = max([right, *(common(path, following) for path in paths)])
+            trace = trace_of(following, guesses, again_after(feed.table, guesses[0], number))
+            right = max([len(trace.ranks), *trace.reused])
             starts.append(at - prompt_len)
             accepted.append(right)
             at += right + 1

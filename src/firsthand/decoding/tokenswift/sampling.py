@@ -7,7 +7,7 @@ from typing import Any
 
 from firsthand.lm.decoding import SamplingParams
 
-__all__ = ["long_sampling"]
+__all__ = ["long_sampling", "reuse_lag"]
 
 _PAPER = SamplingParams(temperature=1.0, min_p=0.1, repetition_penalty=1.2, penalty_window=1024)
 
@@ -19,3 +19,8 @@ def long_sampling(**changes: Any) -> SamplingParams:
     `long_sampling(min_tokens_to_keep=20)` is its setting.
     """
     return replace(_PAPER, **changes)
+
+
+def reuse_lag(sampling: SamplingParams) -> int:
+    """How far the n-gram table stays behind the text: re-using what the penalty forbids is pointless."""
+    return (sampling.penalty_window or 0) if sampling.penalises else 0
