@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from firsthand.decoding.tokenswift.command import app
-from firsthand.errors import FirsthandError, InputError, NotFoundError
+from firsthand.errors import FirsthandError, InputError, NotFoundError, OutputError
 from firsthand.lm import tiny_llama, train_tokenizer
 
 TEXT = "def add(left, right):\n    return left + right\n\n" * 40
@@ -44,6 +44,21 @@ def heads(folder):
         "--warmup", 1, "--seq-len", 32, "--batch-tokens", 64, "--device", "cpu", "-q",
     )  # fmt: skip
     return path
+
+
+def test_a_head_file_counts_the_tokens_that_were_read(heads):
+    assert json.loads(heads.with_name(heads.name + ".json").read_text())["training_tokens"] == 3 * 64
+
+
+def test_heads_that_learn_no_more_count_fewer_tokens(folder, tmp_path):
+    path = tmp_path / "heads.safetensors"
+    call(
+        "train-heads", "--model", folder / "model", "--text", folder / "text", "--output", path, "--steps", 50,
+        "--learning-rate", 0, "--seq-len", 32, "--batch-tokens", 80, "--patience", 1, "--device", "cpu", "-q",
+    )  # fmt: skip
+    tokens = json.loads((tmp_path / "heads.safetensors.json").read_text())["training_tokens"]
+    assert 0 < tokens < 50 * 64
+    assert tokens % 64 == 0
 
 
 def test_generate_with_and_without_heads(folder, heads, tmp_path):
@@ -121,4 +136,7 @@ def test_errors_say_what_to_do(folder, tmp_path):
     assert "no heads" in call(
         "generate", *model, "--prompt", "a", "--heads", tmp_path / "none", fails=NotFoundError
     )
+    lost = tmp_path / "no folder" / "metrics.jsonl"
+    written = ("--prompt", "a", "--max-new-tokens", 2, "--metrics", lost)
+    assert "cannot add the report" in call("generate", *model, *written, fails=OutputError)
     assert "no prompt file" in call("bench", *model, "--prompt-file", tmp_path / "none", fails=NotFoundError)

@@ -23,7 +23,7 @@ from firsthand.decoding.command_line import (
     prompt_text,
     streamed_text,
 )
-from firsthand.errors import InputError
+from firsthand.errors import InputError, OutputError
 
 __all__ = ["app"]
 
@@ -78,7 +78,11 @@ def train_heads_command(
     ]
     ids = packed(loaded.tokenizer, texts)
 
+    read = steps
+
     def show(step: HeadStep) -> None:
+        nonlocal read
+        read = step.step  # fewer than were asked for, where nothing more was learnt
         if not quiet:
             top = ", ".join(f"{row[0]:.1%}" for row in step.accuracy)
             typer.echo(f"step {step.step}: top-1 {top}; {step.tokens_per_s:.0f} tokens/s", err=True)
@@ -88,7 +92,13 @@ def train_heads_command(
         seq_len=seq_len, batch_tokens=batch_tokens, patience=patience, checkpoint=checkpoint, seed=seed,
         on_step=show,
     )  # fmt: skip
-    save_heads(heads, output, adapter, tokens=steps * batch_tokens, tokenizer=loaded.tokenizer)
+    save_heads(
+        heads,
+        output,
+        adapter,
+        tokens=read * max(1, batch_tokens // seq_len) * seq_len,
+        tokenizer=loaded.tokenizer,
+    )
     typer.echo(f"heads: {output}")
 
 
@@ -137,8 +147,11 @@ def generate_command(
     )
     report = {"model": model, **result.as_dict()}
     if metrics is not None:
-        with metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(report) + "\n")
+        try:
+            with metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(report) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot add the report to {metrics}: {error.strerror or error}") from error
     if as_json:
         typer.echo(json.dumps({**report, "text": written}, indent=2))
         return
