@@ -9,15 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.gemma import compared
 from benchmarks.measure import Row, alternate, at_least, row, timed_row
-
-GEMMA_PROMPTS = (
-    "The capital of France is",
-    "def quicksort(items):\n    ",
-    "Once upon a time there was a small",
-    "Water boils at a temperature of",
-    "Dear Sir or Madam,\n\nI am writing to",
-)
 
 
 def run(quick: bool = False) -> dict[str, Any]:
@@ -39,11 +32,10 @@ def run(quick: bool = False) -> dict[str, Any]:
 def plain_row(pair: Any, quick: bool) -> Row:
     import torch
 
-    from firsthand.decoding.duodecoding.world import prompts
     from firsthand.lm.decoding import PlainDecoder
 
     decoder, tokens = PlainDecoder(pair.target), 8 if quick else 96
-    prompt = prompts(pair, 1, 12 if quick else 64, 0, 9)[0]
+    prompt = pair.text.prompts(1, 12 if quick else 64, 0, 9)[0]
     ids = torch.tensor([prompt])
     options = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
     mine = list(decoder.generate(prompt, tokens).tokens)
@@ -60,15 +52,15 @@ def plain_row(pair: Any, quick: bool) -> Row:
 
 
 def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], dict[str, Any]]:
-    from firsthand.decoding.duodecoding.bench import seconds_by_length
     from firsthand.decoding.duodecoding.decoder import DuoDecoder
-    from firsthand.decoding.duodecoding.world import pinned, prompts
+    from firsthand.decoding.duodecoding.scales import SERIAL_LENGTHS
+    from firsthand.decoding.duodecoding.world import pinned
     from firsthand.lm.decoding import PlainDecoder, PromptLookup, SerialSpeculation
     from firsthand.lm.decoding.peers import TransformersGenerate
-    from firsthand.lm.decoding.timing import compare_decoders
+    from firsthand.lm.decoding.timing import compare_decoders, seconds_by_option
 
     draft, target, tokens = pair.draft(cell), pair.target, size.tokens
-    tuning = prompts(pair, 2, size.prompt, 0, 7)
+    tuning = pair.text.prompts(2, size.prompt, 0, 7)
 
     def worker(cores: tuple[int, int] | None, *, fallback: bool) -> DuoDecoder:
         return DuoDecoder(
@@ -83,7 +75,9 @@ def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], 
     ):
         profile = duo.calibrate(tuning[0])
         careful.profile = profile
-        seconds = seconds_by_length(target, draft, tuning, tokens)
+        seconds = seconds_by_option(
+            lambda length: SerialSpeculation(target, draft, length=length), SERIAL_LENGTHS, tuning, tokens
+        )
         best = min(seconds, key=lambda length: seconds[length])
         arms: dict[str, Any] = {
             "duo": duo,
@@ -96,7 +90,7 @@ def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], 
         if cell == "slow":
             arms["transformers' assisted generation"] = TransformersGenerate(target, "assisted", draft)
         found = compare_decoders(
-            arms, prompts(pair, 2 if quick else 12, size.prompt, 0, 8), tokens, repeats=1 if quick else 3
+            arms, pair.text.prompts(2 if quick else 12, size.prompt, 0, 8), tokens, repeats=1 if quick else 3
         )
     c = profile.ratio
     rows = []
@@ -123,31 +117,15 @@ def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], 
 
 
 def gemma() -> dict[str, Any]:
-    """Real weights: overlap with an n-gram draft against plain decoding; the first difference, with its gap."""
-    from firsthand.decoding.command_line import encoded, load_target
+    """Real weights: overlap with an n-gram draft."""
     from firsthand.decoding.duodecoding.decoder import DuoDecoder
-    from firsthand.lm.decoding import PlainDecoder
     from firsthand.lm.decoding.ngram import NGramLM
-    from firsthand.lm.decoding.timing import first_divergence
 
-    loaded, model = load_target("gemma-3-270m", "cpu")
-    rows = []
-    for prompt in GEMMA_PROMPTS:
-        ids = encoded(loaded.tokenizer, prompt)
-        wanted = PlainDecoder(model).generate(ids, 64)
+    def found(model: Any, ids: list[int], wanted: list[int]) -> Any:
         # The draft has read what plain decoding wrote, a little disturbed: it is right often, and wrong at times.
-        seen = [token for n, token in enumerate([*ids, *wanted.tokens]) if n % 9]
+        seen = [token for n, token in enumerate([*ids, *wanted]) if n % 9]
         draft = NGramLM(3, vocab_size=model.vocab_size).fit(seen)
         with DuoDecoder(model, draft, budget=4, sequences=1, executor="serial", fallback=False) as decoder:
-            found = decoder.generate(ids, 64)
-        differ = first_divergence([found.tokens], [wanted.tokens])
-        gap = None
-        if differ is not None:
-            logits = model.forward([*ids, *wanted.tokens[: differ.position]], model.new_cache(), last=1)[0]
-            gap = float((logits[differ.wanted] - logits[differ.found]).abs())
-        rows.append(
-            {"prompt": prompt, "same": differ is None,
-             "first difference": None if differ is None else differ.position, "logit gap": gap,
-             "rounds": found.rounds, "tokens a round": found.tokens_per_round}
-        )  # fmt: skip
-    return {"texts": rows, "same": sum(entry["same"] for entry in rows)}
+            return decoder.generate(ids, 64)
+
+    return compared(found)

@@ -80,6 +80,17 @@ def test_nulls_of_the_instrument():
     assert judge(KNOWN.claims, swapped)[0].verdict == "fails"
 
 
+def test_charts_over_all_seeds_stand_beside_the_details(room):
+    subject = room(
+        lambda seed: {"details": {"seen": seed}}, charts=lambda details: [d["seen"] for d in details]
+    )
+    assert run_check(subject, "smoke", engine="inline").details == {
+        "0": {"seen": 0},
+        "1": {"seen": 1},
+        "charts": [0, 1],
+    }
+
+
 def test_seeded_observations_are_equal_in_process_in_a_pool_and_on_ray():
     pytest.importorskip("ray")
     inline = run_check(KNOWN, "smoke", engine="inline")

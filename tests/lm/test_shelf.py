@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from firsthand.errors import InputError
-from firsthand.lm.shelf import Recipe, kept_tokenizer, tiny_hybrid, trained_model
+from firsthand.lm.shelf import Recipe, kept, kept_tokenizer, tiny_hybrid, trained_model
 from tests.lm.models import digest
 
 TEXTS = ["def add(left, right): return left + right\n" * 30, "for number in range(10): print(number)\n" * 30]
@@ -73,3 +73,20 @@ def test_the_hybrid_slides_in_all_layers_but_every_fourth(shelf, one_thread):
         tiny_hybrid(64, width=18, heads=2, layers=1, window=8)
     recipe = Recipe(width=16, layers=4, heads=2, kind="hybrid", window=8, context=16, steps=2, batch=1)
     assert trained_model(recipe, TEXTS, kept_tokenizer(TEXTS, 300)).config.sliding_window == 8
+
+
+def test_whatever_else_is_kept_is_made_once_and_whole(shelf):
+    made = []
+
+    def make(folder):
+        folder.mkdir()
+        (folder / "part").write_text("half")
+        made.append(folder)
+        if len(made) == 1:
+            raise RuntimeError("cut off")
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        kept("heads-1", make)
+    assert not (shelf / "heads-1").exists()
+    assert kept("heads-1", make) == kept("heads-1", make) == shelf / "heads-1"
+    assert len(made) == 2

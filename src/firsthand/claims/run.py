@@ -9,7 +9,7 @@ and, where it needs them, `TIMED = True` (it times things: one seed at a time, o
 lock), `STATISTICS = {name: function}`, `DEVICE = ("cuda", "bfloat16")` or the same by scale
 (`{"gpu": ("cuda", "bfloat16")}`), and `DRY_RUN = {"paper": "package.module:function"}` (the function takes
 nothing, builds everything without running it and returns what it would cost; a scale may have such an
-account and no seeds).
+account and no seeds). `charts(details)` takes the details of all seeds in order and returns charts over them.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ def run_check(
         observations=observations,
         gates=gates,
         candidates=candidates,
-        details={str(seed): m.details for seed, m in measurements.items() if m.details},
+        details=_details(subject, measurements),
         started=started.isoformat(timespec="seconds"),
         # Seeds that were taken up again cost their time in another run: add the parts.
         wall_seconds=sum(f.wall_seconds for f in finished) / side_by_side
@@ -301,6 +301,13 @@ def run_check(
         name = f"{scale}-null" if null else f"{scale}-exploratory" if record.exploratory else scale
         write_record(record, out / subject.slug / f"{name}.json")
     return record
+
+
+def _details(subject: Subject, measurements: Mapping[int, Measurement]) -> dict[str, Any]:
+    """Each seed's details, and the charts over all seeds where the check draws such (`charts(details)`)."""
+    details = {str(seed): m.details for seed, m in measurements.items() if m.details}
+    draw = getattr(subject.module(), "charts", None)
+    return details if draw is None else {**details, "charts": draw(list(details.values()))}
 
 
 def dry_run(subject: Subject, scale: str, *, engine: str = "local", jobs: int = 1) -> dict[str, Any]:

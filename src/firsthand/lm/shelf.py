@@ -24,7 +24,7 @@ from firsthand.lm.training import train
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["Recipe", "kept_tokenizer", "tiny_hybrid", "trained_folder", "trained_model"]
+__all__ = ["Recipe", "kept", "kept_tokenizer", "tiny_hybrid", "trained_folder", "trained_model"]
 
 _FORMAT = 1  # raise when the same recipe would give another model
 
@@ -102,12 +102,11 @@ def tiny_hybrid(
 
 def kept_tokenizer(texts: Sequence[str], vocab_size: int = 1024) -> PreTrainedTokenizerFast:
     """`train_tokenizer(texts, vocab_size)`, kept in the cache."""
-    folder = cache_folder("lm", "trained") / f"tokenizer-{_digest(texts, {'vocab_size': vocab_size})}"
 
     def make(target: Path) -> None:
         train_tokenizer(texts, vocab_size).save_pretrained(target)
 
-    _kept(folder, make)
+    folder = kept(f"tokenizer-{_digest(texts, {'vocab_size': vocab_size})}", make)
     with quiet():
         tokenizer: PreTrainedTokenizerFast = transformers_class("PreTrainedTokenizerFast").from_pretrained(
             str(folder), local_files_only=True
@@ -145,7 +144,6 @@ def trained_folder(
     """Where `trained_model`'s model lies with its tokenizer, trained if need be: a folder that `load` takes."""
     backend = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     key = _digest(texts, {**asdict(recipe), "tokenizer": backend, "torch": require("torch").__version__})
-    folder = cache_folder("lm", "trained") / f"{recipe.kind}-{key}"
 
     def make(target: Path) -> None:
         shape = {"width": recipe.width, "layers": recipe.layers, "heads": recipe.heads, "seed": recipe.seed}
@@ -169,8 +167,7 @@ def trained_folder(
             model.save_pretrained(target)
             tokenizer.save_pretrained(target)
 
-    _kept(folder, make)
-    return folder
+    return kept(f"{recipe.kind}-{key}", make)
 
 
 def _digest(texts: Sequence[str], settings: dict[str, Any]) -> str:
@@ -180,13 +177,18 @@ def _digest(texts: Sequence[str], settings: dict[str, Any]) -> str:
     return digest.hexdigest()[:24]
 
 
-def _kept(folder: Path, make: Callable[[Path], None]) -> None:
-    """Have `make` fill `folder` once; whoever comes meanwhile waits."""
+def kept(name: str, make: Callable[[Path], None]) -> Path:
+    """The folder `name` beside the kept models, which `make` fills once; whoever comes meanwhile waits.
+
+    `name` says by a hash all that what lies there depends on.
+    """
+    folder = cache_folder("lm", "trained") / name
     with locked(folder):
         if folder.is_dir():
-            return
+            return folder
         part = folder.with_name(f".{folder.name}.part")
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(part)
         make(part)
         part.replace(folder)
+    return folder

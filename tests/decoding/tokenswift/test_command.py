@@ -92,6 +92,9 @@ def test_bench(folder, heads):
     assert report["arms"][0]["decoder"] == "plain"
     assert all(row["same_text"] for row in report["arms"])
     assert "transformers: prompt lookup" in call("bench", *arguments)
+    beside = json.loads(call("bench", *arguments, "--draft", folder / "model", "--json"))
+    assert {row["decoder"].split(",")[0] for row in beside["arms"]} >= {"turns", "transformers: assisted"}
+    assert all(row["same_text"] for row in beside["arms"])
 
 
 def test_serve_answers_the_openai_client(folder, heads, monkeypatch):

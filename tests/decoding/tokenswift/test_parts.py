@@ -7,6 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firsthand.decoding.tokenswift import (
     LaggedFeed,
@@ -20,7 +22,7 @@ from firsthand.decoding.tokenswift import (
 )
 from firsthand.decoding.tokenswift.partial_cache import group_scores, selected
 from firsthand.decoding.tokenswift.tree import draft_tree
-from firsthand.decoding.tokenswift.tuner import Plan, Trace, Tuner, accepted_by
+from firsthand.decoding.tokenswift.tuner import Plan, Trace, Tuner, _Evidence, accepted_by
 from firsthand.errors import InputError
 from firsthand.lm.decoding.caches import FullCache
 
@@ -246,6 +248,49 @@ def test_a_smaller_tree_is_judged_by_what_was_seen():
     assert accepted_by(trace, (1, 2, 3), 0) == 1
     assert accepted_by(trace, (1, 2, 3), 3) == 4
     assert accepted_by(trace, (1,), 2) == 1
+
+
+TRACES = st.lists(
+    st.builds(
+        Trace,
+        ranks=st.lists(st.integers(0, 2), max_size=4).map(tuple),
+        reused=st.lists(st.integers(0, 4), max_size=6).map(tuple),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(TRACES, st.lists(st.integers(1, 3), min_size=1, max_size=4), st.integers(0, 8))
+def test_many_traces_at_once_are_each_in_turn(traces, branching, reuse):
+    evidence = _Evidence(traces, 4)
+    assert evidence.gained(branching, reuse) == pytest.approx(
+        np.mean([accepted_by(trace, branching, reuse) for trace in traces])
+    )
+    assert evidence.paths(reuse) == pytest.approx(np.mean([len(trace.reused[:reuse]) for trace in traces]))
+
+
+def test_drafting_is_tried_again_as_the_text_grows_and_rarely():
+    """It pays from token 2 000 on: the tuner finds out, and what trying costs stays within the loss allowed."""
+    tuner = Tuner(Plan("draft", (1, 1, 1, 1), 0), 20_000, may_stop=True, table=0)
+    seconds = tokens = 0.0
+    found = None
+    while tokens < 20_000:
+        plan = tuner.next
+        if plan.mode == "plain":
+            tuner.saw_plain(1.0)
+            seconds, tokens = seconds + 1, tokens + 1
+            continue
+        right = 4 if tokens > 2_000 else 0
+        tuner.saw_step(
+            plan, right + 1, 5, draft_s=1.0, verify_s=1.0, own_s=0.0, trace=Trace((0,) * right, ())
+        )
+        seconds, tokens = seconds + 2, tokens + right + 1
+        found = found or (tokens if right else None)
+    assert found is not None
+    assert found < 8_000
+    assert seconds < 20_000 * 0.7
 
 
 def tuned(accepted, *, draft_s, verify_s, plain_s=1.0, planned=512):

@@ -89,6 +89,27 @@ def test_every_node_of_a_tree_sees_its_own_text(adapter, attention):
     assert_close(adapter.forward(text[26:], cache), own_logits(adapter.model, text)[26:], attention)
 
 
+def test_looking_back_leaves_no_trace(adapter, attention):
+    """A token read where the text used to end sees that text, and the cache goes on as if it had not been read."""
+    ids = random_ids(60)
+    cache, other = adapter.new_cache(), adapter.new_cache()
+    adapter.forward(ids[:50], cache)
+    adapter.forward(ids[:50], other)
+    with cache.looking_back(20):
+        assert cache.length == 20
+        assert_close(adapter.forward([7], cache), own_logits(adapter.model, [*ids[:20], 7])[-1:], attention)
+    assert cache.length == 50
+    assert torch.equal(adapter.forward(ids[50:], cache), adapter.forward(ids[50:], other))
+    with pytest.raises(InputError, match="cannot look back to 60"), cache.looking_back(60):
+        pass
+
+
+def test_states_are_those_of_a_reading(adapter, attention):
+    ids = random_ids(40)
+    reading = adapter.read(ids, adapter.new_cache())
+    assert_close(adapter.states(torch.tensor([ids, ids]))[1], reading.hidden, attention)
+
+
 def test_a_tree_that_grows_over_several_passes(adapter, attention):
     ids = random_ids(20)
     cache = adapter.new_cache()

@@ -11,7 +11,7 @@ from firsthand.lm import tiny_llama
 from firsthand.lm.decoding import GenerationResult, PlainDecoder, PromptLookup, SerialSpeculation
 from firsthand.lm.decoding.huggingface import HFCausalLM
 from firsthand.lm.decoding.peers import TransformersGenerate
-from firsthand.lm.decoding.timing import Divergence, compare_decoders, first_divergence
+from firsthand.lm.decoding.timing import Divergence, compare_decoders, first_divergence, seconds_by_option
 from tests.lm.decoding.models_for_tests import random_ids
 
 
@@ -47,6 +47,24 @@ def test_turns_are_taken_and_ratios_are_by_prompt():
     assert rows["a"]["same_text"]
     assert not rows["b"]["same_text"]
     assert rows["b"]["first_divergence"] == {"prompt": 0, "position": 2, "found": 4, "wanted": 3}
+
+
+def test_drift_is_how_much_slower_the_last_half_was():
+    found = compare_decoders(
+        {"a": Scripted("a", [], {1: 2.0, 2: 3.0})}, [[0], [0], [0, 0], [0, 0]], 3, repeats=1
+    )
+    assert found.drift("a") == pytest.approx(1.5)
+
+
+def test_options_are_timed_after_a_run_that_does_not_count():
+    calls = []
+    seconds = seconds_by_option(
+        lambda option: Scripted(option, calls, {1: float(option), 2: 5.0}), [1, 3], [[0], [0, 0]], 3
+    )
+    assert seconds == {1: 6.0, 3: 8.0}
+    assert calls == [1, 1, 1, 3, 3, 3]
+    with pytest.raises(InputError, match="options, texts"):
+        seconds_by_option(lambda option: Scripted(option, [], {}), [], [[0]], 3)
 
 
 def test_where_texts_differ():

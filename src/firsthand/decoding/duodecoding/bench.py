@@ -16,9 +16,9 @@ from firsthand.lm.decoding import CausalLM, PlainDecoder, PromptLookup, SerialSp
 from firsthand.lm.decoding.emulated import EmulatedDevice
 from firsthand.lm.decoding.huggingface import HFCausalLM
 from firsthand.lm.decoding.peers import TransformersGenerate
-from firsthand.lm.decoding.timing import compare_decoders
+from firsthand.lm.decoding.timing import compare_decoders, seconds_by_option
 
-__all__ = ["bench", "bench_lines", "seconds_by_length"]
+__all__ = ["bench", "bench_lines"]
 
 
 def bench(
@@ -45,7 +45,9 @@ def bench(
     beside = load_draft(draft, runner)
     model: CausalLM = EmulatedDevice(target, emulate_target_ms) if emulate_target_ms else target
     tuning, judged = prompts[0], list(prompts[1:]) or list(prompts)
-    seconds = seconds_by_length(model, beside, [tuning], new_tokens)
+    seconds = seconds_by_option(
+        lambda length: SerialSpeculation(model, beside, length=length), SERIAL_LENGTHS, [tuning], new_tokens
+    )
     best = min(seconds, key=lambda length: seconds[length])
     settings: dict[str, Any] = {"executor": executor, "fallback": False}
     source: Any = draft_recipe(draft, runner) if executor == "process" else beside
@@ -95,18 +97,6 @@ def bench(
             "torch": require("torch").__version__,
         },
     }  # fmt: skip
-
-
-def seconds_by_length(
-    target: CausalLM, draft: CausalLM, texts: Sequence[Sequence[int]], new_tokens: int
-) -> dict[int, float]:
-    """Seconds that turns take over all `texts` with each number of drafted tokens, after a run that does not count."""
-    seconds = {}
-    for length in SERIAL_LENGTHS:
-        decoder = SerialSpeculation(target, draft, length=length)
-        decoder.generate(texts[0], min(new_tokens, 8))
-        seconds[length] = sum(decoder.generate(text, new_tokens).wall_s for text in texts)
-    return seconds
 
 
 def bench_lines(report: dict[str, Any]) -> str:

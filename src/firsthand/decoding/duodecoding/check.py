@@ -24,11 +24,11 @@ from typing import Any, Literal
 from firsthand.claims import Gate, Measurement, Observation
 from firsthand.decoding.duodecoding.decoder import DuoDecoder
 from firsthand.decoding.duodecoding.scales import JUDGED_RATIOS, MODELLED_RATIOS, SEEDS, SIZES, Size
-from firsthand.decoding.duodecoding.world import Pair, make_pair, pinned, prompts
+from firsthand.decoding.duodecoding.world import Pair, make_pair, pinned
 from firsthand.lm.decoding import GenerationResult, PlainDecoder, SamplingParams, SerialSpeculation
-from firsthand.lm.decoding.timing import Comparison, compare_decoders
+from firsthand.lm.decoding.timing import Comparison, compare_decoders, seconds_by_option
 
-__all__ = ["SEEDS", "TIMED", "measure"]
+__all__ = ["SEEDS", "TIMED", "charts", "measure"]
 
 TIMED = True
 CELLS = ("slow", "fast")
@@ -54,7 +54,7 @@ def measure(seed: int, scale: str, *, null: bool = False) -> Measurement:
     pair = make_pair(size)
     observations: list[Observation] = []
     gates: list[Gate] = []
-    details: dict[str, Any] = {"corpus, SHA-256": pair.harvested}
+    details: dict[str, Any] = {"corpus, SHA-256": pair.text.hash}
     for cell in CELLS:
         found, chosen = _timed(pair, size, cell, seed, null)
         observations += _speeds(found, cell, seed)
@@ -64,7 +64,6 @@ def measure(seed: int, scale: str, *, null: bool = False) -> Measurement:
     observations += modelled.pop("observations")
     observations += _same_text(pair, size, seed)
     details["modelled"] = modelled
-    details["charts"] = _charts(details)
     return Measurement(
         observations=tuple(observations),
         gates=tuple(gates),
@@ -98,7 +97,7 @@ def _timed(
             fallback=False,
         ) as worker,
     ):  # fmt: skip
-        tuning = prompts(pair, size.tuning_prompts, size.prompt, seed, 1)
+        tuning = pair.text.prompts(size.tuning_prompts, size.prompt, seed, 1)
         length = _quickest(serial, size.lengths, tuning, size.tuning_tokens)
         budget = _quickest(partial(_Set, worker), size.budgets, tuning, size.tuning_tokens)
         arms: dict[str, Any] = {
@@ -108,7 +107,7 @@ def _timed(
             "duo, one chain": serial(length) if null else _Set(worker, budget, 1),
         }
         found = compare_decoders(
-            arms, prompts(pair, size.prompts, size.prompt, seed, 2), size.tokens, repeats=size.repeats
+            arms, pair.text.prompts(size.prompts, size.prompt, seed, 2), size.tokens, repeats=size.repeats
         )
     return found, {"serial length": length, "duo budget": budget, "cores": 1 if cores is None else 2}
 
@@ -129,12 +128,8 @@ class _Set:
 def _quickest(
     make: Callable[[int], Any], options: Sequence[int], texts: Sequence[Sequence[int]], tokens: int
 ) -> int:
-    """The option whose decoder takes least time over `texts`, after one run that does not count."""
-    seconds = {}
-    for option in options:
-        decoder = make(option)
-        decoder.generate(texts[0], min(tokens, 16))
-        seconds[option] = sum(decoder.generate(text, tokens).wall_s for text in texts)
+    """The option whose decoder takes least time over `texts`."""
+    seconds: dict[int, float] = seconds_by_option(make, options, texts, tokens)
     return min(seconds, key=lambda option: seconds[option])
 
 
@@ -163,9 +158,7 @@ def _speeds(found: Comparison, cell: str, seed: int) -> list[Observation]:
 
 def _gates(found: Comparison, cell: str) -> list[Gate]:
     """Equal texts as far as float32 allows, a machine that did not slow down, a draft that is sometimes right."""
-    walls = found.timed["plain"].wall_s
-    half = max(1, len(walls) // 2)
-    drift = statistics.median(walls[-half:]) / statistics.median(walls[:half])
+    drift = found.drift("plain")
     results: Sequence[GenerationResult] = found.timed["serial"].results
     accepted = sum(r.accepted for r in results) / max(1, sum(r.drafted for r in results))
     differ = [name for name, timed in found.timed.items() if timed.divergence is not None]
@@ -206,8 +199,8 @@ def _modelled(pair: Pair, size: Size, seed: int, null: bool) -> dict[str, Any]:
     The draft's step takes 1, the target's pass c whatever it reads. Lengths are chosen on tuning prompts.
     """
     draft = pair.draft("fast")
-    texts = prompts(pair, size.modelled_prompts, size.prompt, seed, 3)
-    tuning = prompts(pair, size.tuning_prompts, size.prompt, seed, 4)
+    texts = pair.text.prompts(size.modelled_prompts, size.prompt, seed, 3)
+    tuning = pair.text.prompts(size.tuning_prompts, size.prompt, seed, 4)
     tokens = size.modelled_tokens
 
     def serial_costs(length: int, texts: Sequence[Sequence[int]]) -> list[Callable[[float], float]]:
@@ -282,7 +275,7 @@ def _same_text(pair: Pair, size: Size, seed: int) -> list[Observation]:
     draft = pair.draft("fast")
     plain = PlainDecoder(target)
     observations = []
-    for number, prompt in enumerate(prompts(pair, size.exact_texts, size.prompt, seed, 5)):
+    for number, prompt in enumerate(pair.text.prompts(size.exact_texts, size.prompt, seed, 5)):
         sampling = replace(SAMPLINGS[number % len(SAMPLINGS)], seed=1000 * seed + number)
         budget = size.budgets[number % len(size.budgets)]
         mode: Any = ("greedy", "coupled")[number // len(SAMPLINGS) % 2]
@@ -306,8 +299,9 @@ def _same_text(pair: Pair, size: Size, seed: int) -> list[Observation]:
 # --- for the system's page ------------------------------------------------------------------------------
 
 
-def _charts(details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    table = details["modelled"]["by c"]
+def charts(details: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The modelled map and the measured speeds, over all seeds."""
+    tables = [found["modelled"]["by c"] for found in details]
     return [
         {
             "kind": "line",
@@ -316,21 +310,27 @@ def _charts(details: Mapping[str, Any]) -> list[dict[str, Any]]:
             "y_label": "serial / duo",
             "series": [
                 {
-                    "name": "serial / duo",
-                    "x": [float(c) for c in table],
-                    "y": [row["serial / duo"] for row in table.values()],
+                    "name": "serial / duo, mean over seeds",
+                    "x": [float(c) for c in tables[0]],
+                    "y": [
+                        math.exp(statistics.fmean(math.log(table[c]["serial / duo"]) for table in tables))
+                        for c in tables[0]
+                    ],
                 }
             ],
         },
         {
             "kind": "bar",
-            "title": "Measured on two cores: tokens a second",
+            "title": "Measured on two cores: tokens a second, mean over seeds",
             "y_label": "tokens a second",
             "series": [
                 {
                     "name": f"{cell} draft",
-                    "x": [row["decoder"] for row in details[f"{cell} draft"]["arms"]],
-                    "y": [row["tokens_per_s"] for row in details[f"{cell} draft"]["arms"]],
+                    "x": [row["decoder"] for row in details[0][f"{cell} draft"]["arms"]],
+                    "y": [
+                        statistics.fmean(found[f"{cell} draft"]["arms"][place]["tokens_per_s"] for found in details)
+                        for place in range(len(details[0][f"{cell} draft"]["arms"]))
+                    ],
                 }
                 for cell in CELLS
             ],

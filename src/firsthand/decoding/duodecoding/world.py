@@ -12,28 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from firsthand.corpora import python_text
 from firsthand.decoding.duodecoding.scales import Size
 from firsthand.decoding.duodecoding.workers import DraftRecipe
+from firsthand.decoding.functions import Functions, python_functions
 from firsthand.lm.decoding import CausalLM
 
-__all__ = ["Pair", "load_framework", "load_lean", "make_pair", "pinned", "prompts"]
-
-HELD_OUT = 10  # every tenth function is not trained on
+__all__ = ["Pair", "load_framework", "load_lean", "make_pair", "pinned"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A target, where its draft lies, and held-out token ids (T,) to cut prompts from."""
+    """A target, where its draft lies, and the text that both were trained on and are asked about."""
 
     target: CausalLM
     draft_folder: Path
-    held_out: Any
-    harvested: str
+    text: Functions
 
     def draft(self, cell: str) -> CausalLM:
         """The draft in this process, run as the cell says: "slow" (transformers) or "fast" (bare)."""
@@ -61,24 +55,13 @@ def load_lean(folder: str) -> CausalLM:
 
 def make_pair(size: Size) -> Pair:
     """Train the pair, or take it from the cache."""
-    from firsthand.lm import packed
     from firsthand.lm.decoding.huggingface import HFCausalLM
-    from firsthand.lm.shelf import kept_tokenizer, trained_folder, trained_model
+    from firsthand.lm.shelf import trained_folder, trained_model
 
-    corpus = python_text("functions", packages=["stdlib"], min_chars=200, max_chars=4_000, limit=size.limit)
-    read = [text for number, text in enumerate(corpus.texts) if number % HELD_OUT]
-    tokenizer = kept_tokenizer(read, size.vocabulary)
-    target = trained_model(size.target, read, tokenizer)
-    folder = trained_folder(size.draft, read, tokenizer)
-    held_out = packed(tokenizer, corpus.texts[::HELD_OUT])
-    return Pair(HFCausalLM(target, name="target"), folder, held_out, corpus.hash)
-
-
-def prompts(pair: Pair, count: int, length: int, seed: int, stream: int) -> list[list[int]]:
-    """`count` spans of `length` held-out tokens; streams of one seed share no span's start."""
-    rng = np.random.default_rng([seed, stream])
-    starts = rng.choice(len(pair.held_out) - length, count, replace=False)
-    return [pair.held_out[start : start + length].tolist() for start in starts]
+    text = python_functions(size.vocabulary, size.limit)
+    target = trained_model(size.target, text.read, text.tokenizer)
+    folder = trained_folder(size.draft, text.read, text.tokenizer)
+    return Pair(HFCausalLM(target, name="target"), folder, text)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from firsthand.lm.decoding import SamplingParams
 
 __all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)

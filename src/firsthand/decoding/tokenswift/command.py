@@ -169,6 +169,10 @@ def bench_command(
     model: Model,
     prompt_file: Annotated[list[Path], typer.Option(help="a text to go on from; repeat", show_default=False)],
     heads: Heads = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(help="a small model with the same tokenizer, for turns and assisted generation"),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="exactly so many a prompt")] = 512,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="each text is cut to so many")] = 64,
     repeats: Annotated[int, typer.Option(min=1, help="the median of so many")] = 3,
@@ -177,35 +181,28 @@ def bench_command(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Time TokenSwift beside plain decoding, prompt lookup and transformers' own, greedily, at equal length."""
-    from firsthand.lm.decoding import PlainDecoder, PromptLookup, SamplingParams
-    from firsthand.lm.decoding.peers import TransformersGenerate
-    from firsthand.lm.decoding.timing import compare_decoders
+    """Time TokenSwift beside plain decoding, turns with a draft, prompt lookup and transformers' own, greedily."""
+    from firsthand.decoding.tokenswift.bench import bench
 
     loaded, swift = _decoder(model, heads, branching, 20, kv_budget, True, device)
-    target = swift.model
-    whole = _swift(target, swift.heads, branching, 20, kv_budget, False)
-    prompts = [encoded(loaded.tokenizer, prompt_text(None, path))[:prompt_tokens] for path in prompt_file]
-    greedy = {"sampling": SamplingParams()}
-    found = compare_decoders(
-        {
-            "plain": PlainDecoder(target),
-            "tokenswift": swift,
-            "tokenswift, never plain": whole,
-            "prompt lookup": PromptLookup(target),
-            "transformers: plain": TransformersGenerate(target),
-            "transformers: prompt lookup": TransformersGenerate(target, "prompt-lookup"),
-        },
-        prompts,
+    beside = None
+    if draft is not None:
+        from firsthand.lm.decoding import check_pair
+
+        beside = load_target(draft, device)[1]
+        check_pair(swift.model, beside)
+    report = bench(
+        swift,
+        _swift(swift.model, swift.heads, branching, 20, kv_budget, False),
+        [encoded(loaded.tokenizer, prompt_text(None, path))[:prompt_tokens] for path in prompt_file],
         max_new_tokens,
+        draft=beside,
         repeats=repeats,
-        arguments={"tokenswift": greedy, "tokenswift, never plain": greedy},
     )
-    rows = found.rows()
     if as_json:
-        typer.echo(json.dumps({"model": model, "prompts": len(prompts), "arms": rows}, indent=2))
+        typer.echo(json.dumps({"model": model, "draft": draft, **report}, indent=2))
         return
-    for row in rows:
+    for row in report["arms"]:
         estimate, low, high = row["speedup"]
         same = "" if row["same_text"] else f"  other text: {row['first_divergence']}"
         typer.echo(

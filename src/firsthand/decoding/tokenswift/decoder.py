@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from firsthand.decoding.tokenswift.checkpoint import read_checkpoint, write_checkpoint
 from firsthand.decoding.tokenswift.diversity import distinct_n
@@ -35,6 +35,7 @@ __all__ = ["TokenSwift"]
 
 Branching = Sequence[int] | Literal["auto"] | None
 _WIDEST = (1, 3, 3, 3)
+_LOOKED_UP = 4  # while decoding plainly, n-grams are looked up after every so many tokens: it takes time
 
 
 class TokenSwift:
@@ -148,6 +149,17 @@ class TokenSwift:
         return drive(stream, on_token)
 
 
+class _SoFar(NamedTuple):
+    """Counts since the text began."""
+
+    tokens: int = 0
+    accepted: int = 0
+    reused: int = 0
+    speculative: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+
 class _Text:
     """One text on its way."""
 
@@ -188,13 +200,13 @@ class _Text:
         self.drafted = self.accepted = self.reused = 0
         self.curve: list[CurvePoint] = []
         self.curve_every = curve_every
-        self.since = (0, 0, 0, 0.0)  # tokens, accepted, speculative steps, seconds at the last point
+        self.since = _SoFar()  # at the last point
 
     def run(self, checkpoint: Path | None, every: int) -> Generator[list[int], None, LongResult]:
         """Step after step until the text ends."""
         self.started = time.perf_counter()
         resumed = self._resume(checkpoint) if checkpoint is not None else 0
-        self.since = (resumed, self.accepted, self._speculative, 0.0)
+        self.since = self._so_far()
         first, written = 0.0, len(self.emitted)
         if resumed:
             yield list(self.emitted)
@@ -254,8 +266,10 @@ class _Text:
         plan = self.tuner.next if self.tuner is not None else self.plan
         if self.planned - len(self.emitted) < 2:
             plan = Plan("plain")
-        offered = self.table.topk(self.ids[-1], min(self.decoder.ngram_topk, 8)) if self.tuner else []
         at = len(self.ids)
+        offered = None
+        if self.tuner is not None and (plan.mode != "plain" or at % _LOOKED_UP == 0):
+            offered = self.table.topk(self.ids[-1], min(self.decoder.ngram_topk, 8))
         if plan.mode == "table":
             tokens = self._table_step(plan)
         elif plan.mode == "draft":
@@ -263,7 +277,9 @@ class _Text:
         else:
             tokens = self._plain_step()
         if self.tuner is not None:
-            self._judge_table(at, offered)
+            if offered is not None:
+                self.looked.append((at, offered))
+            self._judge_table()
         return tokens
 
     def _plain_step(self) -> tuple[int, ...]:
@@ -336,10 +352,9 @@ class _Text:
             )  # fmt: skip
         return checked.tokens
 
-    def _judge_table(self, at: int, offered: list[tuple[int, ...]]) -> None:
+    def _judge_table(self) -> None:
         """Of n-grams that were offered some tokens ago it is known now how far they went."""
         assert self.tuner is not None
-        self.looked.append((at, offered))
         ahead = self.decoder.ngram_size - 1
         while self.looked and self.looked[0][0] + ahead <= len(self.ids):
             place, paths = self.looked.popleft()
@@ -364,24 +379,33 @@ class _Text:
         return self.modes["draft"] + self.modes["table"]
 
     def _point(self) -> None:
-        tokens, accepted, steps, seconds = self.since
-        if len(self.emitted) - tokens < self.curve_every:
+        if len(self.emitted) - self.since.tokens < self.curve_every:
             return
-        now = time.perf_counter() - self.started
-        drafted = self.gamma * (self._speculative - steps)
+        before, now = self.since, self._so_far()
+        tokens = now.tokens - before.tokens
+        drafted = self.gamma * (now.speculative - before.speculative)
+        accepted = now.accepted - before.accepted
         self.curve.append(
             CurvePoint(
-                len(self.emitted),
-                (self.accepted - accepted) / drafted if drafted else 0.0,
-                (len(self.emitted) - tokens) / (now - seconds),
+                now.tokens,
+                accepted / drafted if drafted else 0.0,
+                tokens / (now.seconds - before.seconds),
+                tokens / (now.steps - before.steps),
+                (now.reused - before.reused) / accepted if accepted else 0.0,
+                distinct_n(self.emitted[before.tokens :], 2),
+                self.partial.selections,
             )
         )
-        self.since = (len(self.emitted), self.accepted, self._speculative, now)
+        self.since = now
+
+    def _so_far(self) -> _SoFar:
+        steps, seconds = sum(self.modes.values()), time.perf_counter() - self.started
+        return _SoFar(len(self.emitted), self.accepted, self.reused, self._speculative, steps, seconds)
 
     def _write(self, path: Path) -> None:
         counters = {
             "modes": self.modes, "drafted": self.drafted, "accepted": self.accepted, "reused": self.reused,
-            "curve": [list(point) for point in self.curve],
+            "selections": self.partial.selections, "curve": [list(point) for point in self.curve],
         }  # fmt: skip
         write_checkpoint(
             path, self.model.fingerprint(), self.prompt, self.sampler.params, self.emitted, counters
@@ -398,5 +422,6 @@ class _Text:
         self.modes.update(counters["modes"])
         self.drafted, self.accepted = counters["drafted"], counters["accepted"]
         self.reused = counters["reused"]
+        self.partial.selections = counters["selections"]
         self.curve = [CurvePoint(*point) for point in counters["curve"]]
         return len(taken)

@@ -6,8 +6,7 @@ acceptance compared pair by pair.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +83,9 @@ def replay_acceptance(
         while at < len(text) - 1:
             ids = text[:at]
             feed.advance(ids)
-            with _cut(whole, at - 1):
+            with whole.looking_back(at - 1):
                 if partial.due(at - 1):
-                    with _cut(whole, at - 2):
+                    with whole.looking_back(at - 2):
                         reading = model.read(ids[-2:-1], whole, queries=True)
                         whole.truncate(at - 2)
                     partial.select([query[:, -1] for query in reading.queries or ()])
@@ -100,21 +99,3 @@ def replay_acceptance(
             at += right + 1
         replays.append(Replay(tuple(starts), tuple(accepted), len(branching)))
     return replays
-
-
-@contextmanager
-def _cut(cache: Any, length: int) -> Iterator[None]:
-    """Inside the block `cache` ends at `length`; afterwards it is as it was, entry `length` too."""
-    before = cache.length
-    saved = [
-        (cache.keys(layer)[:, length].clone(), cache.values(layer)[:, length].clone())
-        for layer in range(len(cache.windows))
-    ]
-    cache.truncate(length)
-    try:
-        yield
-    finally:
-        cache._length = before  # what was cut off is still there
-        for layer, (key, value) in enumerate(saved):
-            cache.keys(layer)[:, length] = key
-            cache.values(layer)[:, length] = value

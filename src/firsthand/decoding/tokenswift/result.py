@@ -11,11 +11,23 @@ __all__ = ["CurvePoint", "LongResult"]
 
 
 class CurvePoint(NamedTuple):
-    """The stretch of text that ends after `tokens` new tokens: α of its drafts, and tokens a second."""
+    """The stretch of text that ends after `tokens` new tokens, and what was seen along it.
+
+    Attributes:
+        alpha: α of its drafts.
+        tokens_per_s, tokens_per_step: how fast it came.
+        reuse_share: of its accepted tokens, those that only a re-used n-gram had proposed.
+        distinct_2: the share of distinct 2-grams among its own.
+        selections: how often the draft's keys had been chosen by its end.
+    """
 
     tokens: int
     alpha: float
     tokens_per_s: float
+    tokens_per_step: float = 0.0
+    reuse_share: float = 0.0
+    distinct_2: float = 0.0
+    selections: int = 0
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def train_heads(
         shares = np.zeros((num_heads, 3))
         for start in starts:
             window = text[start : start + seq_len][None].to(model.device)
-            losses, right = head_losses(model, heads, _hidden(model, window), window)
+            losses, right = head_losses(model, heads, model.states(window).float(), window)
             loss = torch.stack(losses).sum() / windows
             torch.autograd.backward(loss)
             total += [float(value.detach()) / windows for value in losses]
@@ -134,22 +134,6 @@ def train_heads(
         if checkpoint is not None and ((step + 1) % every == 0 or step + 1 == steps):
             _save(checkpoint, heads, optimizer, settings, step + 1, float(best), waited)
     return heads.to(model.dtype).eval()
-
-
-def _hidden(model: HFCausalLM, window: Tensor) -> Tensor:
-    """The frozen model's states (1, T, d) before its final norm, in float32 for the heads."""
-    kept: list[Tensor] = []
-
-    def keep(_: Any, __: Any, output: Any) -> None:
-        kept.append(output[0] if isinstance(output, tuple) else output)
-
-    handle = model._last_layer.register_forward_hook(keep)
-    try:
-        with torch.no_grad():
-            model.model(input_ids=window, use_cache=False, logits_to_keep=1)
-    finally:
-        handle.remove()
-    return kept[0].float()
 
 
 def _rate(step: int, steps: int, peak: float, warmup: int) -> float:

@@ -3,7 +3,8 @@
 Knows counts and seconds; knows nothing of models. Every step leaves a trace: which guess of each position was
 right, and how far each re-used n-gram went. From the traces it is known exactly what a smaller tree, fewer
 n-grams, or n-grams alone would have given; what they would have taken is read off a line through measured
-passes. The best of them is used for the next steps (every 64 it is looked at again).
+passes. The best of them is used for the next steps (every 64 it is looked at again). While plain decoding is
+best, looks become rarer, and drafting is tried again as long as little has been lost by it.
 
 No harm: what speculation has lost against plain decoding is counted in plain tokens. When that passes 3 % of
 the planned text, the kind of step that lost it is given up.
@@ -18,17 +19,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 __all__ = ["Mode", "Plan", "Trace", "Tuner", "accepted_by"]
 
 Mode = Literal["draft", "table", "plain"]
 
 PLAIN_FIRST = 3  # tokens decoded plainly to learn what one takes
-PROBE = 8  # speculative steps before the first look
+PROBE = 6  # speculative steps before the first look
 EVERY = 64  # steps between looks
+LONGEST_WAIT = (
+    4096  # plain tokens between looks at most; the first wait is EVERY, each next one twice as long
+)
 LOSS_SHARE = 0.03
 _REUSE = (0, 1, 2, 4, 8, 12, 20)
 _MARGIN = 1.02  # a change must promise so much: times are noisy
 _REMEMBERED = 256
+_NEVER = 1 << 30  # the rank of a guess that was not among those tried
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,31 @@ def accepted_by(trace: Trace, branching: Sequence[int], reuse: int) -> int:
     return max([guessed, *trace.reused[:reuse]])
 
 
+class _Evidence:
+    """Traces as arrays, so that many plans can be judged by them at once: `accepted_by`, averaged."""
+
+    def __init__(self, traces: Iterable[Trace], positions: int) -> None:
+        found = list(traces)
+        self._ranks = np.full((len(found), positions), _NEVER)
+        longest = max((len(trace.reused) for trace in found), default=0)
+        self._best = np.zeros((len(found), longest + 1), dtype=int)  # of the first k paths
+        self._paths = np.array([len(trace.reused) for trace in found])
+        for row, trace in enumerate(found):
+            self._ranks[row, : len(trace.ranks)] = trace.ranks
+            self._best[row, 1 : len(trace.reused) + 1] = trace.reused
+        np.maximum.accumulate(self._best, axis=1, out=self._best)
+
+    def gained(self, branching: Sequence[int], reuse: int) -> float:
+        """Mean tokens accepted a step."""
+        again = self._best[:, min(reuse, self._best.shape[1] - 1)]
+        right = self._ranks[:, : len(branching)] < np.array(branching, dtype=int)
+        return float(np.maximum(np.cumprod(right, axis=1).sum(axis=1), again).mean())
+
+    def paths(self, reuse: int) -> float:
+        """Mean number of re-used paths a step."""
+        return float(np.minimum(self._paths, reuse).mean())
+
+
 class Tuner:
     """Chooses the plan of each step of one text.
 
@@ -78,7 +110,7 @@ class Tuner:
         self.plan = widest
         self._allowed = LOSS_SHARE * planned
         self._lost = 0.0
-        self._steps = self._since = 0
+        self._since, self._until, self._wait = 0, PLAIN_FIRST + PROBE, EVERY  # steps since and until a look
         self._stale = False  # what a plain token takes was last measured before the last look
         self._given_up: set[Mode] = set()
         self._plain: deque[float] = deque(maxlen=5)
@@ -138,9 +170,8 @@ class Tuner:
         return bool(self._given_up) or self.plan.mode == "plain"
 
     def _count(self) -> None:
-        self._steps += 1
         self._since += 1
-        if self._since >= (EVERY if self._steps > PLAIN_FIRST + PROBE else PLAIN_FIRST + PROBE):
+        if self._since >= self._until:
             self._choose()
 
     @property
@@ -150,16 +181,31 @@ class Tuner:
     def _choose(self) -> None:
         self._since = 0
         self._stale = True
-        best, promise = None, 0.0
-        for plan in self._candidates():
-            found = self._tokens_per_s(plan)
-            if found is not None and found > promise:
-                best, promise = plan, found
-        if best is None:
+        if self.plan.mode == "plain" and self._may_try_again:
+            self.plan, self._until = self.widest, PROBE
+            self._traces.clear()  # they are of a shorter text
+            return
+        self._pick()
+        if self.plan.mode == "plain":
+            self._until, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT)
+        else:
+            self._until = self._wait = EVERY
+
+    @property
+    def _may_try_again(self) -> bool:
+        """Whether drafting, which did not pay, may be tried anew: a longer text may be easier to guess."""
+        return (
+            self.widest.mode == "draft" and "draft" not in self._given_up and self._lost < self._allowed / 4
+        )
+
+    def _pick(self) -> None:
+        promises = self._promises()
+        if not promises:
             self.plan = Plan("plain") if self.may_stop and self.plan.mode in self._given_up else self.plan
             return
-        now = self._tokens_per_s(self.plan) if self.plan.mode not in self._given_up else None
-        if now is None or promise > _MARGIN * now:
+        best = max(promises, key=lambda plan: promises[plan])
+        now = None if self.plan.mode in self._given_up else promises.get(self.plan)
+        if now is None or promises[best] > _MARGIN * now:
             self.plan = best
 
     def _candidates(self) -> Iterable[Plan]:
@@ -176,30 +222,32 @@ class Tuner:
                     range(1, len(self.widest.branching) + 1), range(1, max(self.widest.branching) + 1)
                 )
             }
-            reuses = sorted({min(reuse, self.widest.reuse) for reuse in _REUSE})
+            # More n-grams than were ever there make no difference.
+            most = min(self.widest.reuse, max((len(trace.reused) for trace in self._traces), default=0))
+            reuses = sorted({min(reuse, most) for reuse in _REUSE} | {self.plan.reuse})
             for shape, reuse in itertools.product(sorted(shapes), reuses):
                 yield Plan("draft", shape, reuse)
 
-    def _tokens_per_s(self, plan: Plan) -> float | None:
-        """What a plan promises; None where nothing is known of it."""
-        if plan.mode == "plain":
-            return 1 / self._plain_s if self._plain else None
-        if plan.mode == "table":
-            if not self._table or not self._plain:
-                return None
-            gained = [max([0, *reused[: plan.reuse]]) for reused in self._table]
-            nodes = [1 + 3 * len(reused[: plan.reuse]) for reused in self._table]
-            own = self._median(self._own["table"], self._median(self._own["draft"], 0.0))
-            seconds = statistics.fmean(self._pass(count) for count in nodes) + own
-            return (1 + statistics.fmean(gained)) / seconds
-        if not self._traces or not self._draft:
-            return None
-        gained = [accepted_by(trace, plan.branching, plan.reuse) for trace in self._traces]
-        guessed = sum(itertools.accumulate(plan.branching, lambda a, b: a * b))
-        reused = statistics.fmean(min(plan.reuse, len(trace.reused)) for trace in self._traces)
-        nodes_ = 1 + guessed + round(3 * reused)
-        seconds = self._median(self._draft, 0.0) + self._pass(nodes_) + self._median(self._own["draft"], 0.0)
-        return (1 + statistics.fmean(gained)) / seconds
+    def _promises(self) -> dict[Plan, float]:
+        """Tokens a second that each plan promises; plans that nothing is known of are left out."""
+        promises: dict[Plan, float] = {}
+        traces = _Evidence(self._traces, len(self.widest.branching)) if self._traces else None
+        offers = [Trace((), reused) for reused in self._table]
+        table = _Evidence(offers, 0) if offers else None
+        own = self._median(self._own["draft"], 0.0)
+        for plan in self._candidates():
+            if plan.mode == "plain" and self._plain:
+                promises[plan] = 1 / self._plain_s
+            elif plan.mode == "table" and table is not None and self._plain:
+                seconds = self._pass(1 + round(3 * table.paths(plan.reuse)))
+                seconds += self._median(self._own["table"], own)
+                promises[plan] = (1 + table.gained((), plan.reuse)) / seconds
+            elif plan.mode == "draft" and traces is not None and self._draft:
+                guesses = sum(itertools.accumulate(plan.branching, lambda a, b: a * b))
+                seconds = self._pass(1 + guesses + round(3 * traces.paths(plan.reuse)))
+                seconds += self._median(self._draft, 0.0) + own
+                promises[plan] = (1 + traces.gained(plan.branching, plan.reuse)) / seconds
+        return promises
 
     def _pass(self, nodes: int) -> float:
         """Seconds of a checking pass: on the line through a plain token's and the nearest larger trees'."""

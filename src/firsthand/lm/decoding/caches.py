@@ -11,7 +11,8 @@ index, until `commit` moves the accepted ones up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,28 @@ class FullCache:
         if length < 0:
             raise InputError(f"a cache cannot be cut to {length} entries")
         self._length = min(self._length, length)
+
+    @contextmanager
+    def looking_back(self, length: int) -> Iterator[None]:
+        """Inside the block the cache ends at `length`; afterwards it is as it was.
+
+        Within, at most one token may be read at a time, and is forgotten.
+        """
+        before = self._length
+        if not 0 <= length < before:
+            raise InputError(f"a cache of {before} entries cannot look back to {length}")
+        saved = [
+            (buffer, buffer[:, :, length].clone())
+            for buffer in (*self._keys, *self._values)
+            if buffer is not None
+        ]
+        self._length = length
+        try:
+            yield
+        finally:
+            self._length = before  # what was cut off is still there
+            for buffer, entry in saved:
+                buffer[:, :, length] = entry
 
     def commit(self, base: int, kept: Sequence[int]) -> None:
         """Of the entries from `base` on keep those at the indices `kept` (ascending), moved up to `base`.

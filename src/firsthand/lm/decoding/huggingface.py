@@ -141,21 +141,34 @@ class HFCausalLM:
     ) -> Reading:
         """`forward`, and what was seen on the way: hidden states before the final norm, and queries if asked."""
         states: list[torch.Tensor] = []
-
-        def keep(_: Any, __: Any, output: Any) -> None:
-            states.append(output[0] if isinstance(output, tuple) else output)
-
-        handle = self._last_layer.register_forward_hook(keep)
-        try:
+        with self._kept_states(states):
             if queries:
                 with self._recorded() as found:
                     logits = self._pass(tokens, cache, positions, mask, last)
                 seen = tuple(found[layer] for layer in range(len(self.windows)))
             else:
                 logits, seen = self._pass(tokens, cache, positions, mask, last), None
+        return Reading(logits, states[0][0], seen)
+
+    def states(self, ids: torch.Tensor) -> torch.Tensor:
+        """Hidden states (B, T, d) before the final norm of whole texts `ids` (B, T), without gradients or a cache."""
+        found: list[torch.Tensor] = []
+        with self._kept_states(found), torch.no_grad():
+            self.model(input_ids=ids.to(self.device), use_cache=False, logits_to_keep=1)
+        return found[0]
+
+    @contextmanager
+    def _kept_states(self, found: list[torch.Tensor]) -> Iterator[None]:
+        """Inside the block what the last layer gives, before the final norm, is added to `found`."""
+
+        def keep(_: Any, __: Any, output: Any) -> None:
+            found.append(output[0] if isinstance(output, tuple) else output)
+
+        handle = self._last_layer.register_forward_hook(keep)
+        try:
+            yield
         finally:
             handle.remove()
-        return Reading(logits, states[0][0], seen)
 
     def head(self, normed: torch.Tensor) -> torch.Tensor:
         """Logits (..., V) of hidden states (..., d) that have been through a final norm: the model's own output.

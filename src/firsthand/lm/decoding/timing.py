@@ -17,7 +17,7 @@ import numpy as np
 from firsthand.errors import InputError
 from firsthand.lm.decoding.results import GenerationResult
 
-__all__ = ["Comparison", "Divergence", "Timed", "compare_decoders", "first_divergence"]
+__all__ = ["Comparison", "Divergence", "Timed", "compare_decoders", "first_divergence", "seconds_by_option"]
 
 
 class Generates(Protocol):
@@ -81,6 +81,12 @@ class Comparison:
         means = rng.choice(ratios, (2000, len(ratios))).mean(axis=1)
         low, high = np.quantile(means, [0.025, 0.975])
         return math.exp(float(ratios.mean())), math.exp(float(low)), math.exp(float(high))
+
+    def drift(self, name: str) -> float:
+        """How many times as long `name` took on the last half of the prompts as on the first (medians)."""
+        walls = self.timed[name].wall_s
+        half = max(1, len(walls) // 2)
+        return statistics.median(walls[-half:]) / statistics.median(walls[:half])
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a decoder, as JSON has it."""
@@ -149,6 +155,20 @@ def compare_decoders(
             for name in names
         },
     )
+
+
+def seconds_by_option(
+    make: Callable[[Any], Generates], options: Sequence[Any], texts: Sequence[Sequence[int]], new_tokens: int
+) -> dict[Any, float]:
+    """Seconds that the decoder of each option takes over all `texts`, after a run that does not count."""
+    if not options or not texts or new_tokens < 1:
+        raise InputError("a choice needs options, texts, and at least one new token")
+    seconds = {}
+    for option in options:
+        decoder = make(option)
+        decoder.generate(texts[0], min(new_tokens, 16))
+        seconds[option] = sum(decoder.generate(text, new_tokens).wall_s for text in texts)
+    return seconds
 
 
 def first_divergence(found: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> Divergence | None:
