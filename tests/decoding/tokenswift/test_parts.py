@@ -283,9 +283,8 @@ def test_drafting_is_tried_again_as_the_text_grows_and_rarely():
             seconds, tokens = seconds + 1, tokens + 1
             continue
         right = 4 if tokens > 2_000 else 0
-        tuner.saw_step(
-            plan, right + 1, 5, draft_s=1.0, verify_s=1.0, own_s=0.0, trace=Trace((0,) * right, ())
-        )
+        tuner.saw_step(plan, right + 1, 5, draft_s=1.0, verify_s=1.0, own_s=0.0)
+        tuner.saw_trace(Trace((0,) * right, ()))
         seconds, tokens = seconds + 2, tokens + right + 1
         found = found or (tokens if right else None)
     assert found is not None
@@ -306,9 +305,8 @@ def tuned(accepted, *, draft_s, verify_s, plain_s=1.0, planned=512):
         right = min(accepted, len(plan.branching))
         nodes = build_tree(plan.branching).nodes + 1
         verify = plain_s + (verify_s - plain_s) * (nodes - 1) / 40
-        tuner.saw_step(
-            plan, right + 1, nodes, draft_s=draft_s, verify_s=verify, own_s=0.0, trace=Trace((0,) * right, ())
-        )
+        tuner.saw_step(plan, right + 1, nodes, draft_s=draft_s, verify_s=verify, own_s=0.0)
+        tuner.saw_trace(Trace((0,) * accepted, ()))
         seconds, tokens = seconds + draft_s + verify, tokens + right + 1
     return tuner, seconds
 

@@ -127,7 +127,7 @@ def _timed(
 def _long_text(
     world: World, size: Size, prompt: list[int], seed: int, number: int, null: bool
 ) -> tuple[list[Observation], dict[str, Any]]:
-    """One text with the penalty and one without, and how each drafter would have fared on them."""
+    """One text with the penalty and one without: what the penalty does, and for some texts how drafters fare."""
     sampling = long_sampling(penalty_window=size.window, seed=1000 * seed + number)
     freely = replace(sampling, repetition_penalty=1.0)
     text = [*prompt, *PlainDecoder(world.model).generate(prompt, size.tokens, sampling).tokens]
@@ -139,58 +139,71 @@ def _long_text(
             kv_budget=size.budget, kv_sink=size.sink, drawn=drawn,
         )  # fmt: skip
 
-    without, reusing = replayed(text, sampling, (0, REUSED), False)
-    (drawn,) = replayed(text, sampling, (REUSED,), True)
+    (reusing,) = replayed(text, sampling, (REUSED,), False)
     (loose,) = replayed(free, freely, (REUSED,), False)
-    if null:
-        reusing, drawn = without, without
-    # The last stretch is the second half of the text.
-    half, end = size.stretches[-2:]
-    new, new_free = text[len(prompt) :], free[len(prompt) :]
-    if null:
-        new, loose = new_free, without
+    penalised, steps = (free, loose) if null else (text, reusing)
+    distinct = {
+        name: [distinct_n(found[len(prompt) :], n) for n in range(1, 5)]
+        for name, found in (("penalty", penalised), ("no penalty", free))
+    }
     values: dict[tuple[str, str], float] = {
+        ("distinct", "penalty"): distinct["penalty"][1],
+        ("distinct", "no penalty"): distinct["no penalty"][1],
+        ("penalty-steps", "penalty"): steps.tokens_per_step,
+        ("penalty-steps", "no penalty"): loose.tokens_per_step,
+    }
+    about: dict[str, Any] = {
+        "distinct 1 to 4": distinct,
+        "tokens a step": {
+            f"k = {REUSED}": reusing.tokens_per_step,
+            f"k = {REUSED}, no penalty": loose.tokens_per_step,
+        },
+    }
+    if number < size.replayed:
+        (without,) = replayed(text, sampling, (0,), False)
+        (drawn,) = replayed(text, sampling, (REUSED,), True)
+        values |= _acceptance(size, without, *((without, without) if null else (reusing, drawn)), null)
+        about |= _by_stretch(
+            size, {"k = 0": without, f"k = {REUSED}": reusing, f"k = {REUSED}, drawn": drawn}
+        )
+    observations = [
+        Observation(clause=clause, arm=arm, seed=seed, item=f"{seed}-{number}", value=value)
+        for (clause, arm), value in values.items()
+    ]
+    return observations, about
+
+
+def _acceptance(
+    size: Size, without: Replay, reusing: Replay, drawn: Replay, null: bool
+) -> dict[tuple[str, str], float]:
+    """By clause and arm: α in the second half of the text, its growth, and what follows from it."""
+    half, end = size.stretches[-2:]
+    probable = without if null else reusing
+    return {
         ("reuse-late", "reused"): reusing.acceptance(half, end),
         ("reuse-late", "guesses alone"): without.acceptance(half, end),
         ("reuse-slope", "reused"): slope(reusing, size.stretches[0] // 2),
         ("drawn", "drawn"): drawn.acceptance(),
-        ("drawn", "probable"): without.acceptance() if null else reusing.acceptance(),
-        ("distinct", "penalty"): distinct_n(new, 2),
-        ("distinct", "no penalty"): distinct_n(new_free, 2),
-        ("penalty-steps", "penalty"): reusing.tokens_per_step,
-        ("penalty-steps", "no penalty"): loose.tokens_per_step,
+        ("drawn", "probable"): probable.acceptance(),
         ("modelled", "published"): 1.0 if null else _modelled(reusing.acceptance(half, end)),
         ("modelled", "plain"): 1.0,
     }
-    item = f"{seed}-{number}"
-    observations = [
-        Observation(clause=clause, arm=arm, seed=seed, item=item, value=value)
-        for (clause, arm), value in values.items()
-    ]
-    ends = (0, *size.stretches)
-    about = {
+
+
+def _by_stretch(size: Size, replays: Mapping[str, Replay]) -> dict[str, Any]:
+    """α of each drafter along the text, for charts."""
+    half, end = size.stretches[-2:]
+    return {
         "α by stretch": {
-            name: [replay.acceptance(first, last) for first, last in pairwise(ends)]
-            for name, replay in (
-                ("k = 0", without),
-                (f"k = {REUSED}", reusing),
-                (f"k = {REUSED}, drawn", drawn),
-            )
+            name: [replay.acceptance(first, last) for first, last in pairwise((0, *size.stretches))]
+            for name, replay in replays.items()
         },
         "stretches end at": list(size.stretches),
-        "distinct 1 to 4": {
-            "penalty": [distinct_n(new, n) for n in range(1, 5)],
-            "no penalty": [distinct_n(new_free, n) for n in range(1, 5)],
+        "tokens a step, all drafters": {name: replay.tokens_per_step for name, replay in replays.items()},
+        "modelled, all drafters": {
+            name: _modelled(replay.acceptance(half, end)) for name, replay in replays.items()
         },
-        "tokens a step": {
-            "k = 0": without.tokens_per_step,
-            f"k = {REUSED}": reusing.tokens_per_step,
-            f"k = {REUSED}, drawn": drawn.tokens_per_step,
-            f"k = {REUSED}, no penalty": loose.tokens_per_step,
-        },
-        "modelled, drawn": _modelled(drawn.acceptance(half, end)),
     }
-    return observations, about
 
 
 def _modelled(alpha: float) -> float:
@@ -210,7 +223,8 @@ def slope(replay: Replay, first: int) -> float:
 
 def _draws_something(texts: Sequence[Mapping[str, Any]]) -> Gate:
     """Whether the heads guess neither nothing nor all."""
-    alpha = statistics.fmean(value for text in texts for value in text["α by stretch"]["k = 0"])
+    found = [text["α by stretch"]["k = 0"] for text in texts if "α by stretch" in text]
+    alpha = statistics.fmean(value for stretches in found for value in stretches)
     return Gate(
         name="guesses are right now and then",
         passed=0.02 <= alpha <= 0.95,
@@ -266,7 +280,7 @@ def _same_text(world: World, size: Size, seed: int) -> list[Observation]:
 
 def charts(details: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Acceptance against length, and measured speed, over all seeds."""
-    texts = [text for found in details for text in found["long texts"]]
+    texts = [text for found in details for text in found["long texts"] if "α by stretch" in text]
     names = list(texts[0]["α by stretch"])
     arms = [row["decoder"] for row in details[0]["timed"]["arms"]]
     speeds = [

@@ -192,8 +192,9 @@ class _Text:
             if decoder.shrinks
             else None
         )
-        # n-grams offered at a place, to be judged later
+        # n-grams offered at a place, guesses and n-grams after them: to be judged later
         self.looked: deque[tuple[int, list[tuple[int, ...]]]] = deque()
+        self.guessed: deque[tuple[int, list[list[int]], list[tuple[int, ...]]]] = deque()
         self.emitted: list[int] = []
         self.modes = {"draft": 0, "table": 0, "plain": 0}
         self.seconds = dict.fromkeys(("prompt", "draft", "verify", "plain", "own"), 0.0)
@@ -262,14 +263,14 @@ class _Text:
 
     def _step(self) -> tuple[int, ...]:
         """One step of the kind that is due; the tokens that are certain now."""
-        self.feed.advance(self.ids)
         plan = self.tuner.next if self.tuner is not None else self.plan
         if self.planned - len(self.emitted) < 2:
             plan = Plan("plain")
         at = len(self.ids)
-        offered = None
-        if self.tuner is not None and (plan.mode != "plain" or at % _LOOKED_UP == 0):
-            offered = self.table.topk(self.ids[-1], min(self.decoder.ngram_topk, 8))
+        if plan.mode != "plain" or at % _LOOKED_UP == 0:
+            self.feed.advance(self.ids)
+            if self.tuner is not None:
+                self.looked.append((at, self.table.topk(self.ids[-1], min(self.decoder.ngram_topk, 8))))
         if plan.mode == "table":
             tokens = self._table_step(plan)
         elif plan.mode == "draft":
@@ -277,9 +278,7 @@ class _Text:
         else:
             tokens = self._plain_step()
         if self.tuner is not None:
-            if offered is not None:
-                self.looked.append((at, offered))
-            self._judge_table()
+            self._judge()
         return tokens
 
     def _plain_step(self) -> tuple[int, ...]:
@@ -300,9 +299,15 @@ class _Text:
     def _draft_step(self, plan: Plan) -> tuple[int, ...]:
         started = time.perf_counter()
         rows = draft_rows(self.model, self.decoder.heads, self.partial, self.ids[-1])
-        rows = rows[: len(plan.branching)].to("cpu")
+        rows = rows.to("cpu")
         drafted = time.perf_counter()
-        guesses = guessed(rows, plan.branching, self.sampler, self.ids, self.decoder.drawn)
+        judged = self.tuner is not None and self.tuner.curious
+        wide = self.plan if judged else plan
+        guesses = guessed(rows, wide.branching, self.sampler, self.ids, self.decoder.drawn)
+        if judged:
+            again = again_after(self.table, guesses[0], wide.reuse)
+            self.guessed.append((len(self.ids), guesses, again))
+            guesses = [tried[:count] for tried, count in zip(guesses, plan.branching, strict=False)]
         again = again_after(self.table, guesses[0], plan.reuse)
         return self._check(plan, guesses, again, started, drafted)
 
@@ -345,20 +350,23 @@ class _Text:
         self.seconds["verify"] += passed - before
         if self.tuner is not None:
             own_s = time.perf_counter() - passed + before - drafted
-            trace = trace_of(checked.tokens, guesses, again) if plan.mode == "draft" else None
             self.tuner.saw_step(
                 plan, len(checked.tokens), len(tree),
-                draft_s=drafted - started, verify_s=passed - before, own_s=own_s, trace=trace,
+                draft_s=drafted - started, verify_s=passed - before, own_s=own_s,
             )  # fmt: skip
         return checked.tokens
 
-    def _judge_table(self) -> None:
-        """Of n-grams that were offered some tokens ago it is known now how far they went."""
+    def _judge(self) -> None:
+        """Of what was offered and guessed some tokens ago it is known now how far it went."""
         assert self.tuner is not None
         ahead = self.decoder.ngram_size - 1
         while self.looked and self.looked[0][0] + ahead <= len(self.ids):
             place, paths = self.looked.popleft()
             self.tuner.saw_table(common(path, self.ids[place : place + ahead]) for path in paths)
+        ahead = max(len(self.plan.branching), self.decoder.ngram_size)
+        while self.guessed and self.guessed[0][0] + ahead <= len(self.ids):
+            place, guesses, again = self.guessed.popleft()
+            self.tuner.saw_trace(trace_of(self.ids[place : place + ahead], guesses, again))
 
     # --- the part of the cache ---------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """How large a tree pays, and whether any does: decided by what was accepted and what passes took.
 
-Knows counts and seconds; knows nothing of models. Every step leaves a trace: which guess of each position was
-right, and how far each re-used n-gram went. From the traces it is known exactly what a smaller tree, fewer
+Knows counts and seconds; knows nothing of models. Drafts leave traces: which guess of each position was right, and
+how far each n-gram went, whether or not it was tried. From the traces it is known exactly what any tree, fewer
 n-grams, or n-grams alone would have given; what they would have taken is read off a line through measured
 passes. The best of them is used for the next steps (every 64 it is looked at again). While plain decoding is
 best, looks become rarer, and drafting is tried again as long as little has been lost by it.
@@ -26,11 +26,10 @@ __all__ = ["Mode", "Plan", "Trace", "Tuner", "accepted_by"]
 Mode = Literal["draft", "table", "plain"]
 
 PLAIN_FIRST = 3  # tokens decoded plainly to learn what one takes
-PROBE = 6  # speculative steps before the first look
+PROBE = 8  # speculative steps before the first look
 EVERY = 64  # steps between looks
-LONGEST_WAIT = (
-    4096  # plain tokens between looks at most; the first wait is EVERY, each next one twice as long
-)
+CURIOUS = 4  # every so many drafts are judged in full
+LONGEST_WAIT = 4096  # plain tokens between looks at most; waits double, from EVERY on
 LOSS_SHARE = 0.03
 _REUSE = (0, 1, 2, 4, 8, 12, 20)
 _MARGIN = 1.02  # a change must promise so much: times are noisy
@@ -111,6 +110,9 @@ class Tuner:
         self._allowed = LOSS_SHARE * planned
         self._lost = 0.0
         self._since, self._until, self._wait = 0, PLAIN_FIRST + PROBE, EVERY  # steps since and until a look
+        self._probe = PROBE if widest.mode == "draft" else 0  # steps of a trial that are still to come
+        self._drafts = 0
+        self._fresh = False  # traces came since the last look
         self._stale = False  # what a plain token takes was last measured before the last look
         self._given_up: set[Mode] = set()
         self._plain: deque[float] = deque(maxlen=5)
@@ -125,6 +127,8 @@ class Tuner:
         """The plan of the coming step."""
         if len(self._plain) < PLAIN_FIRST or (self._stale and self.plan.mode != "plain"):
             return Plan("plain")
+        if 0 < self._probe < PROBE:  # one wide tree tells what trees take, a chain costs less
+            return Plan("draft", (1,) * len(self.widest.branching))
         return self.plan
 
     def saw_plain(self, seconds: float) -> None:
@@ -142,15 +146,14 @@ class Tuner:
         draft_s: float,
         verify_s: float,
         own_s: float,
-        trace: Trace | None = None,
     ) -> None:
         """A speculative step gave `tokens`; its tree had `nodes`, the root included."""
         self._verify.setdefault(nodes, deque(maxlen=9)).append(verify_s)
         if plan.mode == "draft":
             self._draft.append(draft_s)
+            self._probe = max(0, self._probe - 1)
+            self._drafts += 1
         self._own[plan.mode].append(own_s)
-        if trace is not None:
-            self._traces.append(trace)
         if self._plain:
             self._lost += (draft_s + verify_s + own_s) / self._plain_s - tokens
         if self.may_stop and self._lost > self._allowed:
@@ -159,6 +162,16 @@ class Tuner:
             self._choose()
             return
         self._count()
+
+    @property
+    def curious(self) -> bool:
+        """Whether the coming draft should be judged as if the widest plan had been tried, which takes time."""
+        return self._probe > 0 or self._drafts % CURIOUS == 0
+
+    def saw_trace(self, trace: Trace) -> None:
+        """What a step would have shown with the widest plan, known once its tokens are."""
+        self._traces.append(trace)
+        self._fresh = True
 
     def saw_table(self, reused: Iterable[int]) -> None:
         """What the n-grams after the last token of a step would have given, had they been all that was tried."""
@@ -182,7 +195,7 @@ class Tuner:
         self._since = 0
         self._stale = True
         if self.plan.mode == "plain" and self._may_try_again:
-            self.plan, self._until = self.widest, PROBE
+            self.plan, self._until, self._probe = self.widest, PROBE, PROBE
             self._traces.clear()  # they are of a shorter text
             return
         self._pick()
@@ -199,7 +212,9 @@ class Tuner:
         )
 
     def _pick(self) -> None:
+        self._probe = 0
         promises = self._promises()
+        self._fresh = False
         if not promises:
             self.plan = Plan("plain") if self.may_stop and self.plan.mode in self._given_up else self.plan
             return
@@ -215,7 +230,7 @@ class Tuner:
             for reuse in _REUSE[1:]:
                 if reuse <= self.table:
                     yield Plan("table", (), reuse)
-        if self.widest.mode == "draft" and "draft" not in self._given_up:
+        if self.widest.mode == "draft" and "draft" not in self._given_up and self._fresh:
             shapes = {
                 tuple(min(count, cap) for count in self.widest.branching[:depth])
                 for depth, cap in itertools.product(
