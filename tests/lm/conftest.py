@@ -35,16 +35,6 @@ def texts():
     ]
 
 
-@pytest.fixture
-def one_thread():
-    """This process on one thread for the test."""
-    torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def elsewhere():
     """What `tokenizer_hash` and `trained_hash` of `models` give in another process, on one thread."""

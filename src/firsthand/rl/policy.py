@@ -1,0 +1,259 @@
+"""A language model as a policy: many answers to each prompt, and the probability of each of their tokens.
+
+Knows Hugging Face causal models and their caches; knows nothing of rewards or losses. Prompts of one batch are
+padded on the left, answers on the right; padding is masked everywhere, so that an answer's probability does not
+depend on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from firsthand.errors import InputError
+from firsthand.lm.backend import transformers_class
+
+__all__ = ["CausalPolicy", "Policy", "Samples"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Answers of a batch: `group_size` in a row for each of B prompts, N = B·G in all.
+
+    Attributes:
+        prompts, prompt_mask: token ids and what is no padding, (B, P), padded on the left.
+        tokens, mask: answers (N, T) and their tokens up to and including the end, padded on the right.
+        group_size: G.
+        inputs: whatever else the model reads with the prompts, by name, first axis B (pictures).
+    """
+
+    prompts: Tensor
+    prompt_mask: Tensor
+    tokens: Tensor
+    mask: Tensor
+    group_size: int
+    inputs: Mapping[str, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def part(self, chosen: Tensor) -> Samples:
+        """The answers with these numbers (K,), as groups of one."""
+        rows = chosen // self.group_size
+        inputs = None if self.inputs is None else {name: value[rows] for name, value in self.inputs.items()}
+        return Samples(
+            self.prompts[rows], self.prompt_mask[rows], self.tokens[chosen], self.mask[chosen], 1, inputs
+        )
+
+    def answers(self) -> list[list[int]]:
+        """Token ids of each answer, without padding."""
+        return [row[keep].tolist() for row, keep in zip(self.tokens, self.mask.bool(), strict=True)]
+
+
+class Policy(Protocol):
+    """What a trainer asks of a model."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The weights that learn."""
+        ...
+
+    def sample(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        group_size: int,
+        max_new_tokens: int,
+        temperature: float,
+        generator: torch.Generator,
+    ) -> Samples:
+        """`group_size` answers to each row's prompt; temperature 0 takes the most probable tokens."""
+        ...
+
+    def logprobs(
+        self, samples: Samples, *, temperature: float = 1.0, entropy_grad: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probability of each answer's tokens and the entropy of each distribution (nats), both (N, T).
+
+        Gradients flow through the first, and with `entropy_grad` through the second too.
+        """
+        ...
+
+    def texts(self, samples: Samples) -> list[str]:
+        """The answers as text (N,)."""
+        ...
+
+    def teach(self, rows: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> Samples:
+        """Given answers as samples: what a supervised loss reads."""
+        ...
+
+
+class CausalPolicy:
+    """A Hugging Face causal model and its tokenizer.
+
+    A row's `prompt` is a text, a chat (the tokenizer's template is used), or token ids. An answer ends with the
+    tokenizer's end of text, or with any of `stop_ids`.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, stop_ids: Sequence[int] = (), banned_ids: Sequence[int] = ()
+    ):
+        self.model, self.tokenizer = model, tokenizer
+        ends = tuple(stop_ids) or ((tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else ())
+        if not ends:
+            raise InputError("the tokenizer has no end of text: give stop_ids")
+        self.stop_ids, self.banned_ids = ends, tuple(banned_ids)
+        pad = tokenizer.pad_token_id
+        self.pad_id = ends[0] if pad is None else pad
+
+    @property
+    def module(self) -> nn.Module:
+        """The model."""
+        module: nn.Module = self.model
+        return module
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    def encode(self, prompt: Any) -> list[int]:
+        """Token ids of a row's prompt."""
+        if isinstance(prompt, str):
+            ids = self.tokenizer(prompt)["input_ids"]
+        elif prompt and isinstance(prompt[0], Mapping):
+            ids = self.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)[
+                "input_ids"
+            ]
+        else:
+            ids = prompt
+        found = [int(token) for token in ids]
+        if not found:
+            raise InputError("a prompt needs at least one token")
+        return found
+
+    def _prompts(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Tensor, Tensor]:
+        missing = [place for place, row in enumerate(rows) if "prompt" not in row]
+        if missing:
+            raise InputError(f"row {missing[0]} has no column 'prompt'; it has {', '.join(rows[missing[0]])}")
+        ids = [self.encode(row["prompt"]) for row in rows]
+        longest = max(map(len, ids))
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        if limit is not None and longest >= limit:
+            raise InputError(f"a prompt of {longest} tokens leaves no room in a context of {limit}")
+        prompts = torch.full((len(ids), longest), self.pad_id)
+        mask = torch.zeros((len(ids), longest), dtype=torch.long)
+        for place, tokens in enumerate(ids):
+            prompts[place, longest - len(tokens) :] = torch.tensor(tokens)
+            mask[place, longest - len(tokens) :] = 1
+        return prompts.to(self.device), mask.to(self.device)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        group_size: int = 1,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        generator: torch.Generator,
+    ) -> Samples:
+        """As `Policy.sample`: the prompts are read once, whatever the group's size."""
+        if group_size < 1 or max_new_tokens < 1 or temperature < 0:
+            raise InputError("group_size and max_new_tokens are at least 1, temperature at least 0")
+        prompts, mask = self._prompts(rows)
+        cache = transformers_class("DynamicCache")(config=self.model.config)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = self.model(
+            input_ids=prompts,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]  # (B, V)
+        cache.batch_repeat_interleave(group_size)
+        logits = logits.repeat_interleave(group_size, 0)
+        seen = mask.repeat_interleave(group_size, 0)
+        place = positions[:, -1:].repeat_interleave(group_size, 0)
+        ended = torch.zeros(len(logits), dtype=torch.bool, device=self.device)
+        stops = torch.tensor(self.stop_ids, device=self.device)
+        tokens, kept = [], []
+        for step in range(max_new_tokens):
+            chosen = self._draw(logits, temperature, generator)
+            tokens.append(torch.where(ended, self.pad_id, chosen))
+            kept.append(~ended)
+            ended = ended | torch.isin(chosen, stops)
+            if step + 1 == max_new_tokens or bool(ended.all()):
+                break
+            seen = torch.cat([seen, seen.new_ones((len(seen), 1))], 1)
+            place = place + 1
+            logits = self.model(
+                input_ids=tokens[-1][:, None],
+                attention_mask=seen,
+                position_ids=place,
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[:, -1]
+        return Samples(prompts, mask, torch.stack(tokens, 1), torch.stack(kept, 1).long(), group_size)
+
+    def _draw(self, logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+        logits = logits.float()
+        if self.banned_ids:
+            logits[:, list(self.banned_ids)] = -torch.inf
+        if temperature == 0:
+            return logits.argmax(1)
+        probabilities = (logits / temperature).softmax(1).to(generator.device)
+        return torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(self.device)
+
+    def logprobs(
+        self, samples: Samples, *, temperature: float = 1.0, entropy_grad: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """As `Policy.logprobs`."""
+        size, width = samples.group_size, samples.tokens.shape[1]
+        prompts = samples.prompts.repeat_interleave(size, 0)
+        attention = torch.cat([samples.prompt_mask.repeat_interleave(size, 0), samples.mask], 1)
+        logits = self.model(
+            input_ids=torch.cat([prompts, samples.tokens], 1),
+            attention_mask=attention,
+            position_ids=(attention.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+            logits_to_keep=width + 1,
+        ).logits[:, :-1]  # (N, T, V)
+        if temperature not in (0, 1):
+            logits = logits / temperature
+        every = logits.float().log_softmax(-1)
+        chosen = every.gather(-1, samples.tokens[..., None])[..., 0]
+        with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
+            entropy = -(every.exp() * every).nansum(-1)
+        return chosen, entropy
+
+    def texts(self, samples: Samples) -> list[str]:
+        """As `Policy.texts`, without special tokens."""
+        found: list[str] = self.tokenizer.batch_decode(samples.answers(), skip_special_tokens=True)
+        return found
+
+    def teach(self, rows: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> Samples:
+        """As `Policy.teach`: each answer ends with the first end of text."""
+        prompts, mask = self._prompts(rows)
+        ids = [
+            [*self.tokenizer(answer, add_special_tokens=False)["input_ids"], self.stop_ids[0]]
+            for answer in answers
+        ]
+        return Samples(prompts, mask, *padded(ids, self.pad_id, self.device), 1)
+
+
+def padded(ids: Iterable[Sequence[int]], pad: int, device: Any = None) -> tuple[Tensor, Tensor]:
+    """Lists of token ids as (N, T), padded on the right, and the mask of what is no padding."""
+    rows = [list(row) for row in ids]
+    longest = max(map(len, rows))
+    tokens = torch.full((len(rows), longest), pad)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for place, row in enumerate(rows):
+        tokens[place, : len(row)] = torch.tensor(row)
+        mask[place, : len(row)] = 1
+    return tokens.to(device), mask.to(device)

@@ -1,0 +1,237 @@
+"""A user's own vision-language model: learn from rewards, imitate the same rows, answer, and be measured.
+
+Training is TRL's (`GRPOTrainer`, `SFTTrainer`) under accelerate or torchrun; rows are those of `data`. Both ways to
+learn take the same rows and as many answers a step. Models whose processor needs torchvision (Qwen2-VL's video part)
+are loaded by transformers and fail there with its own message where torchvision is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from firsthand.errors import InputError
+from firsthand.lm.backend import require
+from firsthand.rl import Rewards
+from firsthand.rl.trainer import GRPOConfig
+from firsthand.rl.trl_backend import trl_trainer
+from firsthand.training.visual_rft.answers import Detection
+from firsthand.training.visual_rft.data import DataError, open_image
+from firsthand.training.visual_rft.evaluation import (
+    Estimate,
+    evaluate_classification,
+    evaluate_detection,
+    evaluate_grounding,
+    read_answers,
+    share,
+)
+from firsthand.training.visual_rft.rewards import trl_reward, truth_of
+
+__all__ = ["FitResult", "Task", "evaluate", "fit", "fit_supervised", "generate_answers", "task_rewards"]
+
+Task = Literal["detect", "classify", "ground"]
+
+
+@dataclass
+class FitResult:
+    """What a run leaves: the model, which learnt in place, TRL's log, and the seconds it took."""
+
+    model: Any
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def task_rewards(task: Task, *, classes: Sequence[str] | None = None, earned: bool = True) -> Rewards:
+    """The rewards of a task and of its form, each counted once.
+
+    With `earned` a box's confidence counts only where it hits; without it the paper's rule pays for a box anywhere
+    at confidence 0 (`audit_reward`). `classes` lets an answer be a sentence that names one of them.
+    """
+    if task == "detect":
+        parts = [trl_reward("iou"), trl_reward("confidence", confidence_requires_match=earned)]
+    elif task == "classify":
+        parts = [trl_reward("class", classes=classes)]
+    elif task == "ground":
+        parts = [trl_reward("grounding")]
+    else:
+        raise InputError(f"a task is detect, classify or ground, got {task!r}")
+    return Rewards([*parts, trl_reward("format")])
+
+
+def fit(
+    model: Any,
+    processor: Any,
+    rows: Sequence[Mapping[str, Any]],
+    task: Task,
+    config: GRPOConfig | None = None,
+    *,
+    output: Path,
+    rewards: Rewards | None = None,
+    processes: int = 1,
+    **extra: Any,
+) -> FitResult:
+    """Let `model` learn from the task's rewards (or `rewards`) on `rows`, in place, by TRL's `GRPOTrainer`.
+
+    `extra` are further settings of TRL's. Raises `DataError` for a row whose picture cannot be read and
+    `ColumnFormatError` for a solution that makes no sense, before anything is trained.
+    """
+    given = _trl_rows(rows, task)
+    chosen = rewards or task_rewards(
+        task, classes=sorted({str(row["label"]) for row in rows if row.get("label")})
+    )
+    trainer = trl_trainer(
+        model, processor, given, chosen, config or GRPOConfig(), output, processes=processes, **extra
+    )
+    return _trained(trainer)
+
+
+def fit_supervised(
+    model: Any,
+    processor: Any,
+    rows: Sequence[Mapping[str, Any]],
+    task: Task,
+    *,
+    output: Path,
+    steps: int = 200,
+    batch: int = 16,
+    learning_rate: float = 1e-6,
+    seed: int = 0,
+    **extra: Any,
+) -> FitResult:
+    """The control: let `model` imitate the rows' solutions, in place, by TRL's `SFTTrainer`; answers alone count."""
+    require("trl")
+    from datasets import Dataset
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    given = [
+        {
+            "prompt": row["prompt"],
+            "completion": [{"role": "assistant", "content": f"<think></think>{row['solution']}"}],
+            "images": [row["image"]],
+        }
+        for row in _trl_rows(rows, task)
+    ]
+    arguments = SFTConfig(
+        **{
+            "output_dir": str(output), "max_steps": steps, "per_device_train_batch_size": batch,
+            "learning_rate": learning_rate, "lr_scheduler_type": "linear", "seed": seed, "report_to": [],
+            "logging_steps": 1, "save_strategy": "no", "max_length": None, "completion_only_loss": True, **extra,
+        }
+    )  # fmt: skip
+    trainer = SFTTrainer(
+        model=model, args=arguments, train_dataset=Dataset.from_list(given), processing_class=processor
+    )
+    return _trained(trainer)
+
+
+def _trained(trainer: Any) -> FitResult:
+    started = time.perf_counter()
+    trainer.train()
+    history = [
+        {name: float(value) for name, value in line.items() if isinstance(value, int | float)}
+        for line in trainer.state.log_history
+    ]
+    return FitResult(trainer.model, history, time.perf_counter() - started)
+
+
+def _trl_rows(rows: Sequence[Mapping[str, Any]], task: Task) -> list[dict[str, Any]]:
+    """Rows as TRL reads them: a chat for a prompt, an open picture, the columns that rewards read."""
+    if not rows:
+        raise InputError("give at least one row")
+    kind: Any = {"detect": "iou", "classify": "class", "ground": "grounding"}.get(task)
+    if kind is None:
+        raise InputError(f"a task is detect, classify or ground, got {task!r}")
+    found = []
+    for place, row in enumerate(rows):
+        missing = [name for name in ("image", "problem", "solution") if name not in row]
+        if missing:
+            raise DataError(f"row {place} has no column {missing[0]!r}; it has {', '.join(row)}")
+        truth_of(row["solution"], place, "solution", kind)
+        found.append(
+            {
+                "prompt": [{"role": "user", "content": str(row["problem"])}],
+                "image": open_image(row["image"], f"row {place}"),
+                "solution": row["solution"],
+            }
+        )
+    return found
+
+
+def generate_answers(
+    model: Any,
+    processor: Any,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    max_new_tokens: int = 1024,
+    batch: int = 8,
+) -> list[str]:
+    """The model's greedy answer to each row's problem."""
+    require("torch")
+    import torch
+
+    was_training = model.training
+    model.eval()
+    texts: list[str] = []
+    processor.tokenizer.padding_side = "left"
+    try:
+        for start in range(0, len(rows), batch):
+            some = rows[start : start + batch]
+            inputs = processor(
+                text=[_prompt(processor, str(row["problem"])) for row in some],
+                images=[[open_image(row["image"], f"row {start + n}")] for n, row in enumerate(some)],
+                return_tensors="pt",
+                padding=True,
+            ).to(model.device)
+            with torch.no_grad():
+                made = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+            texts += processor.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    finally:
+        model.train(was_training)
+    return texts
+
+
+def _prompt(processor: Any, problem: str) -> str:
+    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": problem}]}]
+    found: str = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    return found
+
+
+def evaluate(
+    model: Any,
+    processor: Any,
+    rows: Sequence[Mapping[str, Any]],
+    task: Task,
+    *,
+    max_new_tokens: int = 1024,
+    batch: int = 8,
+) -> dict[str, Estimate]:
+    """Greedy answers to `rows`, measured with intervals over pictures; see `evaluation`.
+
+    Of "detect", all rows of a picture are taken together: each asks for one class.
+    """
+    _trl_rows(rows, task)
+    texts = generate_answers(model, processor, rows, max_new_tokens=max_new_tokens, batch=batch)
+    if task == "classify":
+        labels = [truth_of(row["solution"], place, "solution", "class") for place, row in enumerate(rows)]
+        return evaluate_classification(texts, labels, classes=sorted(set(labels)))
+    if task == "ground":
+        return evaluate_grounding(
+            texts,
+            [truth_of(row["solution"], place, "solution", "grounding") for place, row in enumerate(rows)],
+        )
+    predicted: dict[str, list[Detection]] = {}
+    truth: dict[str, list[Detection]] = {}
+    readable = []
+    for place, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        picture, label = str(row["image"]), str(row.get("label", ""))
+        (found,) = read_answers([text], label)
+        readable.append(found is not None)
+        predicted.setdefault(picture, []).extend(Detection(d.box, d.confidence, label) for d in found or [])
+        boxes = truth_of(row["solution"], place, "solution", "iou")
+        truth.setdefault(picture, []).extend(Detection(d.box, 1.0, label) for d in boxes)
+    measured = evaluate_detection([predicted[name] for name in truth], list(truth.values()))
+    return {**measured, "parsed": share(readable)}
