@@ -7,17 +7,21 @@ functions have TRL's signature already.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from firsthand.errors import InputError
 from firsthand.lm.backend import require
-from firsthand.rl.rewards import Rewards
+from firsthand.rl.rewards import Rewards, RewardTable, answer_text
+from firsthand.rl.rollouts import RolloutFile
 from firsthand.rl.trainer import GRPOConfig
 
-__all__ = ["trl_arguments", "trl_trainer"]
+__all__ = ["here", "trl_arguments", "trl_trainer"]
 
 
 def trl_arguments(config: GRPOConfig, output: Path, *, processes: int = 1, **extra: Any) -> Any:
@@ -65,8 +69,7 @@ def trl_arguments(config: GRPOConfig, output: Path, *, processes: int = 1, **ext
         "logging_steps": 1,
         "save_strategy": "no",
         "use_bias_correction_kl": False,  # the paper's KL, not its later variant
-        # On a processor weights stay in the precision that they have.
-        **({} if _accelerated() else {"use_cpu": True, "bf16": False}),
+        **here(),
         **extra,
     }
     return TRLConfig(**settings)
@@ -81,12 +84,16 @@ def trl_trainer(
     output: Path,
     *,
     processes: int = 1,
+    rollouts: Path | None = None,
+    done: int = 0,
     **extra: Any,
 ) -> Any:
     """TRL's `GRPOTrainer`, ready for `.train()`; its log history has each reward by name.
 
-    `rows` have a `prompt` (text or chat), optionally `image`, and the rewards' columns. A weight of the rewards
-    becomes TRL's; a reward that does not apply is None in both.
+    `rows` have a `prompt` (text or chat), optionally `image` or `images`, and the rewards' columns. A weight of the
+    rewards becomes TRL's; a reward that does not apply is None in both. With `rollouts` every answer and its rewards are added
+    to that file, as the torch trainer does; of several processes each writes its own, with its rank in the name. Lines
+    of steps after `done`, which a run cut off had written, are dropped.
     """
     require("trl")
     from datasets import Dataset
@@ -96,10 +103,11 @@ def trl_trainer(
         raise InputError("give at least one row")
     weights = [float(weight) for weight in rewards.weights]
     arguments = trl_arguments(config, output, processes=processes, reward_weights=weights, **extra)
+    written = None if rollouts is None else _Written(rollouts, rewards, done)
     with _reference_on_disk(model, output, wanted=bool(config.beta)):
         return GRPOTrainer(
             model=model,
-            reward_funcs=[_named(name, function) for name, function in rewards.functions.items()],
+            reward_funcs=[_named(name, function, written) for name, function in rewards.functions.items()],
             args=arguments,
             train_dataset=Dataset.from_list([dict(row) for row in rows]),
             processing_class=processor,
@@ -122,30 +130,77 @@ def _reference_on_disk(model: Any, output: Path, *, wanted: bool) -> Iterator[No
         config._name_or_path = ""
 
 
-def _accelerated() -> bool:
+def here() -> dict[str, Any]:
+    """TRL's settings where there is no accelerator: on the processor, in the precision that the weights have."""
     import torch
 
-    return torch.accelerator.is_available()
+    return {} if torch.accelerator.is_available() else {"use_cpu": True, "bf16": False}
 
 
-def _named(name: str, function: Any) -> Any:
+class _Written:
+    """Collects what each function gives the answers of a step, and writes them once all have."""
+
+    def __init__(self, path: Path, rewards: Rewards, done: int) -> None:
+        rank = os.environ.get("RANK", "0")
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        self.file = RolloutFile(path.with_stem(f"{path.stem}-{rank}") if several else path, done)
+        self.names, self.weights = tuple(rewards.functions), rewards.weights
+        self.found: dict[str, list[float]] = {}
+
+    def add(
+        self, name: str, values: Sequence[float | None], completions: Sequence[Any], given: Mapping[str, Any]
+    ) -> None:
+        self.found[name] = [math.nan if value is None else value for value in values]
+        if len(self.found) < len(self.names):
+            return
+        columns = np.array([self.found[one] for one in self.names]).T
+        table = RewardTable(self.names, columns, self.weights)
+        kept = {n: v for n, v in _columns(given, len(completions)).items() if n not in ("image", "images")}
+        rows = [
+            {"prompt": _question(prompt), **{n: v[place] for n, v in kept.items()}}
+            for place, prompt in enumerate(given.get("prompts", [""] * len(completions)))
+        ]
+        state = given.get("trainer_state")
+        step = 1 + int(getattr(state, "global_step", 0))
+        self.file.add(step, rows, [answer_text(completion) for completion in completions], table, 1)
+        self.found = {}
+
+
+def _question(prompt: Any) -> str:
+    """A prompt as text; pictures are left out."""
+    try:
+        return answer_text(prompt)
+    except InputError:
+        return str(prompt)
+
+
+def _named(name: str, function: Any, written: _Written | None = None) -> Any:
     """The function under the name that it is logged by, without what TRL passes and our functions do not read."""
     import inspect
 
     if inspect.iscoroutinefunction(function):
 
         async def awaited(completions: Sequence[Any], **columns: Any) -> Any:
-            return await function(completions=completions, **_columns(columns, len(completions)))
+            found = _numbers(await function(completions=completions, **_columns(columns, len(completions))))
+            if written is not None:
+                written.add(name, found, completions, columns)
+            return found
 
         awaited.__name__ = name
         return awaited
 
     def called(completions: Sequence[Any], **columns: Any) -> Any:
-        found = function(completions=completions, **_columns(columns, len(completions)))
-        return [None if value is None or math.isnan(float(value)) else float(value) for value in found]
+        found = _numbers(function(completions=completions, **_columns(columns, len(completions))))
+        if written is not None:
+            written.add(name, found, completions, columns)
+        return found
 
     called.__name__ = name
     return called
+
+
+def _numbers(found: Sequence[Any]) -> list[float | None]:
+    return [None if value is None or math.isnan(float(value)) else float(value) for value in found]
 
 
 def _columns(given: Mapping[str, Any], count: int) -> dict[str, Any]:

@@ -88,6 +88,53 @@ def test_the_supervised_control_on_the_same_rows(rows, tmp_path):
     assert losses[-1] < losses[0]
 
 
+def test_cut_off_and_resumed(rows, tmp_path):
+    """The weights are those of an unbroken run, and so are the rollouts."""
+    from firsthand.rl import Rewards
+    from firsthand.rl.rollouts import read_rollouts
+
+    calls = []
+
+    def counted(completions, **_):
+        calls.append(len(completions))
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return [float(len(text) % 3 + n % 2) for n, text in enumerate(completions)]
+
+    digests, lines = [], []
+    many = [*rows, *rows, *rows, *rows]  # one pass: in another one TRL's order of rows begins anew
+    for name, stop in (("whole", None), ("cut", 4)):
+        calls.clear()
+        options = {
+            "output": tmp_path / name, "rewards": Rewards({"count": counted}), "save_every": 2,
+            "rollouts": tmp_path / f"{name}.jsonl",
+        }  # fmt: skip
+        model, processor = tiny_llava()
+        if stop is not None:
+            with pytest.raises(KeyboardInterrupt):
+                fit(model, processor, many, "detect", quick(steps=4), **options)
+            stop, (model, processor) = None, tiny_llava()
+            calls.clear()
+        fit(model, processor, many, "detect", quick(steps=4), **options)
+        digests.append(digest(model))
+        lines.append([{**line, "prompt": ""} for line in read_rollouts(tmp_path / f"{name}.jsonl")])
+    assert len(calls) == 2  # steps 3 and 4
+    assert digests[0] == digests[1]
+    assert lines[0] == lines[1]
+
+
+def test_several_pictures_a_question(rows, tmp_path):
+    pairs = [{**row, "image": [row["image"], rows[0]["image"]]} for row in rows]
+    model, processor = tiny_llava()
+    before = digest(model)
+    from firsthand.rl import Rewards
+
+    rewards = Rewards({"count": lambda completions, **_: [float(n) for n in range(len(completions))]})
+    fit(model, processor, pairs, "detect", quick(), output=tmp_path, rewards=rewards)
+    assert digest(model) != before
+    assert len(generate_answers(model, processor, pairs, max_new_tokens=3)) == 3
+
+
 def test_answers_and_figures(rows):
     model, processor = tiny_llava()
     texts = generate_answers(model, processor, rows, max_new_tokens=5, batch=2)

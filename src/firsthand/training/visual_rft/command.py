@@ -199,3 +199,73 @@ def _own(name: str) -> Any:
     finally:
         if added:
             sys.path.remove(here)
+
+
+@app.command("fit")
+def fit_command(
+    config: Annotated[Path | None, typer.Argument(help="a TOML file", show_default=False)] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="write a commented config file")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a vision-language model learn from rewards on your rows, or imitate them: the control."""
+    from firsthand.launch.settings import commented_toml, read_settings
+    from firsthand.training.visual_rft.config import FitSettings
+
+    if print_config:
+        examples = {"model": "models/llava", "rows": "rows.jsonl", "output": "fitted"}
+        typer.echo(commented_toml(FitSettings, "firsthand visual-rft fit", examples), nl=False)
+        return
+    if config is None:
+        raise InputError("name a config file; --print-config writes one to start from")
+    settings = read_settings(config, FitSettings)
+    from firsthand.training.visual_rft.running import run
+
+    report = run(settings)
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+        return
+    for part, before in report["before"].items():
+        for name, value in before.items():
+            after = report["after"][part][name]
+            typer.echo(
+                f"{part:<9} {name:<22} {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})  ->  "
+                f"{after['value']:.3f} ({after['low']:.3f} to {after['high']:.3f}), {value['n']} pictures"
+            )
+    rewards = [line["reward"] for line in report["history"] if "reward" in line]
+    if rewards:
+        typer.echo(
+            f"reward    {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last of {len(rewards)}"
+        )
+    typer.echo(f"written to {settings.output}")
+
+
+@app.command("eval")
+def eval_command(
+    model: Annotated[
+        str, typer.Option(help="a vision-language model: folder or hub name", show_default=False)
+    ],
+    rows: Annotated[Path, typer.Option(help="JSONL of rows", show_default=False)],
+    task: Annotated[str, typer.Option(help="detect, classify or ground")] = "detect",
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 1024,
+    batch: Annotated[int, typer.Option(min=1, help="pictures at once")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Greedy answers to rows, measured with intervals."""
+    from firsthand.training.visual_rft.config import read_rows
+    from firsthand.training.visual_rft.fitting import evaluate
+    from firsthand.training.visual_rft.running import load_model
+
+    if task not in ("detect", "classify", "ground"):
+        raise InputError(f"--task {task!r}: choose detect, classify or ground")
+    given = read_rows(rows)
+    loaded, processor = load_model(model, device=device, dtype=dtype)
+    found = evaluate(loaded, processor, given, task, max_new_tokens=max_new_tokens, batch=batch)  # type: ignore[arg-type]
+    if as_json:
+        typer.echo(json.dumps({name: value._asdict() for name, value in found.items()}, indent=2))
+        return
+    for name, value in found.items():
+        typer.echo(f"{name:<22} {value.value:.3f} ({value.low:.3f} to {value.high:.3f}), {value.n} pictures")

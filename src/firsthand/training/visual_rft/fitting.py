@@ -17,7 +17,7 @@ from firsthand.errors import InputError
 from firsthand.lm.backend import require
 from firsthand.rl import Rewards
 from firsthand.rl.trainer import GRPOConfig
-from firsthand.rl.trl_backend import trl_trainer
+from firsthand.rl.trl_backend import here, trl_trainer
 from firsthand.training.visual_rft.answers import Detection
 from firsthand.training.visual_rft.data import DataError, open_image
 from firsthand.training.visual_rft.evaluation import (
@@ -70,11 +70,17 @@ def fit(
     *,
     output: Path,
     rewards: Rewards | None = None,
+    rollouts: Path | None = None,
+    save_every: int = 0,
     processes: int = 1,
     **extra: Any,
 ) -> FitResult:
     """Let `model` learn from the task's rewards (or `rewards`) on `rows`, in place, by TRL's `GRPOTrainer`.
 
+    With `rollouts` every answer and its rewards are added to that JSONL file (one file a process: its rank is in the
+    name where there are several). With `save_every` the state is written to `output` every so many steps, and a run
+    that finds it there goes on from it; within one pass over the rows the weights are those of an unbroken run (in a
+    later pass TRL draws the rows in another order than it would have).
     `extra` are further settings of TRL's. Raises `DataError` for a row whose picture cannot be read and
     `ColumnFormatError` for a solution that makes no sense, before anything is trained.
     """
@@ -82,10 +88,12 @@ def fit(
     chosen = rewards or task_rewards(
         task, classes=sorted({str(row["label"]) for row in rows if row.get("label")})
     )
+    last = _last_state(output) if save_every else None
     trainer = trl_trainer(
-        model, processor, given, chosen, config or GRPOConfig(), output, processes=processes, **extra
-    )
-    return _trained(trainer)
+        model, processor, given, chosen, config or GRPOConfig(), output, processes=processes, rollouts=rollouts,
+        done=_step_of(last), **{**_saving(save_every), **extra},
+    )  # fmt: skip
+    return _trained(trainer, last)
 
 
 def fit_supervised(
@@ -99,6 +107,7 @@ def fit_supervised(
     batch: int = 16,
     learning_rate: float = 1e-6,
     seed: int = 0,
+    save_every: int = 0,
     **extra: Any,
 ) -> FitResult:
     """The control: let `model` imitate the rows' solutions, in place, by TRL's `SFTTrainer`; answers alone count."""
@@ -111,7 +120,7 @@ def fit_supervised(
         {
             "prompt": row["prompt"],
             "completion": [{"role": "assistant", "content": f"<think></think>{row['solution']}"}],
-            "images": [row["image"]],
+            "images": row["images"],
         }
         for row in _trl_rows(rows, task)
     ]
@@ -119,23 +128,57 @@ def fit_supervised(
         **{
             "output_dir": str(output), "max_steps": steps, "per_device_train_batch_size": batch,
             "learning_rate": learning_rate, "lr_scheduler_type": "linear", "seed": seed, "report_to": [],
-            "logging_steps": 1, "save_strategy": "no", "max_length": None, "completion_only_loss": True, **extra,
+            "logging_steps": 1, "save_strategy": "no", "max_length": None, "completion_only_loss": True,
+            **here(), **_saving(save_every), **extra,
         }
     )  # fmt: skip
     trainer = SFTTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(given), processing_class=processor
     )
-    return _trained(trainer)
+    return _trained(trainer, _last_state(output) if save_every else None)
 
 
-def _trained(trainer: Any) -> FitResult:
+def _saving(every: int) -> dict[str, Any]:
+    """TRL's settings for writing the state every so many steps; the last one alone is kept."""
+    return {"save_strategy": "steps", "save_steps": every, "save_total_limit": 1} if every else {}
+
+
+def _last_state(output: Path) -> str | None:
+    """The newest state in `output`, if any."""
+    require("transformers")
+    from transformers import trainer_utils
+
+    found: str | None = trainer_utils.get_last_checkpoint(str(output)) if output.is_dir() else None  # type: ignore[no-untyped-call]
+    return found
+
+
+def _step_of(state: str | None) -> int:
+    return 0 if state is None else int(state.rpartition("-")[2])
+
+
+def _trained(trainer: Any, state: str | None) -> FitResult:
     started = time.perf_counter()
-    trainer.train()
+    if state is not None:
+        _take_weights(trainer, state)
+    trainer.train(resume_from_checkpoint=state)
     history = [
         {name: float(value) for name, value in line.items() if isinstance(value, int | float)}
         for line in trainer.state.log_history
     ]
     return FitResult(trainer.model, history, time.perf_counter() - started)
+
+
+def _take_weights(trainer: Any, state: str) -> None:
+    """Load a state's weights the way the model itself does.
+
+    The trainer's own way looks for other names than those that some models are saved under (LLaVA's), finds none, and
+    goes on from the weights that it has. Adapters and sharded weights it does load.
+    """
+    model = trainer.model
+    if hasattr(model, "peft_config") or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return
+    saved = type(model).from_pretrained(state, dtype=model.dtype, local_files_only=True)
+    model.load_state_dict(saved.state_dict())
 
 
 def _trl_rows(rows: Sequence[Mapping[str, Any]], task: Task) -> list[dict[str, Any]]:
@@ -154,11 +197,17 @@ def _trl_rows(rows: Sequence[Mapping[str, Any]], task: Task) -> list[dict[str, A
         found.append(
             {
                 "prompt": [{"role": "user", "content": str(row["problem"])}],
-                "image": open_image(row["image"], f"row {place}"),
+                "images": [open_image(one, f"row {place}") for one in _pictures(row)],
                 "solution": row["solution"],
             }
         )
     return found
+
+
+def _pictures(row: Mapping[str, Any]) -> list[Any]:
+    """A row's pictures: its `image` may be a list of several."""
+    found = row["image"]
+    return list(found) if isinstance(found, list | tuple) else [found]
 
 
 def generate_answers(
@@ -181,8 +230,11 @@ def generate_answers(
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
             inputs = processor(
-                text=[_prompt(processor, str(row["problem"])) for row in some],
-                images=[[open_image(row["image"], f"row {start + n}")] for n, row in enumerate(some)],
+                text=[_prompt(processor, str(row["problem"]), len(_pictures(row))) for row in some],
+                images=[
+                    [open_image(one, f"row {start + n}") for one in _pictures(row)]
+                    for n, row in enumerate(some)
+                ],
                 return_tensors="pt",
                 padding=True,
             ).to(model.device)
@@ -194,8 +246,9 @@ def generate_answers(
     return texts
 
 
-def _prompt(processor: Any, problem: str) -> str:
-    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": problem}]}]
+def _prompt(processor: Any, problem: str, pictures: int) -> str:
+    parts = [*[{"type": "image"}] * pictures, {"type": "text", "text": problem}]
+    chat = [{"role": "user", "content": parts}]
     found: str = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     return found
 
