@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.gemma import compared
-from benchmarks.measure import Row, alternate, at_least, row, timed_row
+from benchmarks.measure import Row, at_least, plain_decoding_row, row
 
 
 def run(quick: bool = False) -> dict[str, Any]:
@@ -19,7 +19,11 @@ def run(quick: bool = False) -> dict[str, Any]:
 
     size = SIZES["smoke" if quick else "laptop"]
     pair = make_pair(size)
-    rows = [plain_row(pair, quick)]
+    rows = [
+        plain_decoding_row(
+            pair.target, pair.text.prompts(1, size.prompt, 0, 9)[0], 8 if quick else 96, 2 if quick else 7
+        )
+    ]
     details: dict[str, Any] = {}
     for cell in ("slow", "fast"):
         found, details[f"{cell} draft"] = cell_rows(pair, size, cell, quick)
@@ -27,28 +31,6 @@ def run(quick: bool = False) -> dict[str, Any]:
     if not quick:
         details["Gemma 3 270M, 5 prompts of 64 tokens"] = gemma()
     return {"rows": rows, "details": details}
-
-
-def plain_row(pair: Any, quick: bool) -> Row:
-    import torch
-
-    from firsthand.lm.decoding import PlainDecoder
-
-    decoder, tokens = PlainDecoder(pair.target), 8 if quick else 96
-    prompt = pair.text.prompts(1, 12 if quick else 64, 0, 9)[0]
-    ids = torch.tensor([prompt])
-    options = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-    mine = list(decoder.generate(prompt, tokens).tokens)
-    theirs = pair.target.model.generate(ids, **options)[0, len(prompt) :].tolist()
-    timing = alternate(
-        lambda: decoder.generate(prompt, tokens),
-        lambda: pair.target.model.generate(ids, **options),
-        2 if quick else 7,
-    )
-    return timed_row(
-        f"plain decoding, {tokens} tokens", "PlainDecoder", "transformers' generate", timing,
-        target=at_least(0.95), equal=mine == theirs,
-    )  # fmt: skip
 
 
 def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], dict[str, Any]]:

@@ -163,3 +163,22 @@ def machine() -> dict[str, Any]:
 def load_average() -> list[float]:
     """Of the last 1, 5 and 15 minutes."""
     return [round(value, 2) for value in os.getloadavg()]
+
+
+def plain_decoding_row(model: Any, prompt: Sequence[int], tokens: int, rounds: int) -> Row:
+    """Our plain loop against `model.generate`, which every speed-up over plain decoding rests on."""
+    import torch
+
+    from firsthand.lm.decoding import PlainDecoder
+
+    decoder, ids = PlainDecoder(model), torch.tensor([list(prompt)])
+    options = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    mine = list(decoder.generate(prompt, tokens).tokens)
+    theirs = model.model.generate(ids, **options)[0, len(prompt) :].tolist()
+    timing = alternate(
+        lambda: decoder.generate(prompt, tokens), lambda: model.model.generate(ids, **options), rounds
+    )
+    return timed_row(
+        f"plain decoding, {tokens} tokens", "PlainDecoder", "transformers' generate", timing,
+        target=at_least(0.95), equal=mine == theirs,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.gemma import compared
-from benchmarks.measure import Row, alternate, at_least, at_most, row, timed_row
+from benchmarks.measure import Row, at_least, at_most, plain_decoding_row, row
 
 
 def run(quick: bool = False) -> dict[str, Any]:
@@ -20,7 +20,11 @@ def run(quick: bool = False) -> dict[str, Any]:
     size = SIZES["smoke" if quick else "laptop"]
     world = make_world(size)
     details: dict[str, Any] = {}
-    rows = [plain_row(world, size, quick)]
+    rows = [
+        plain_decoding_row(
+            world.model, world.text.prompts(1, size.prompt, 0, 9)[0], 8 if quick else 128, 2 if quick else 7
+        )
+    ]
     rows.append(own_work_row(quick))
     for name, measured in (("sampled", sampled_rows), ("greedy", greedy_rows)):
         found, details[name] = measured(world, size, quick)
@@ -30,28 +34,6 @@ def run(quick: bool = False) -> dict[str, Any]:
     if not quick:
         details["Gemma 3 270M, 5 prompts of 64 tokens"] = gemma()
     return {"rows": rows, "details": details}
-
-
-def plain_row(world: Any, size: Any, quick: bool) -> Row:
-    import torch
-
-    from firsthand.lm.decoding import PlainDecoder
-
-    decoder, tokens = PlainDecoder(world.model), 8 if quick else 128
-    prompt = world.text.prompts(1, size.prompt, 0, 9)[0]
-    ids = torch.tensor([prompt])
-    options = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-    mine = list(decoder.generate(prompt, tokens).tokens)
-    theirs = world.model.model.generate(ids, **options)[0, len(prompt) :].tolist()
-    timing = alternate(
-        lambda: decoder.generate(prompt, tokens),
-        lambda: world.model.model.generate(ids, **options),
-        2 if quick else 7,
-    )
-    return timed_row(
-        f"plain decoding, {tokens} tokens", "PlainDecoder", "transformers' generate", timing,
-        target=at_least(0.95), equal=mine == theirs,
-    )  # fmt: skip
 
 
 def own_work_row(quick: bool) -> Row:

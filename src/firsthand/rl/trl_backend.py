@@ -91,9 +91,11 @@ def trl_trainer(
     """TRL's `GRPOTrainer`, ready for `.train()`; its log history has each reward by name.
 
     `rows` have a `prompt` (text or chat), optionally `image` or `images`, and the rewards' columns. A weight of the
-    rewards becomes TRL's; a reward that does not apply is None in both. With `rollouts` every answer and its rewards are added
-    to that file, as the torch trainer does; of several processes each writes its own, with its rank in the name. Lines
-    of steps after `done`, which a run cut off had written, are dropped.
+    rewards becomes TRL's; a reward that does not apply is None in both.
+
+    With `rollouts` every answer and its rewards are added to that file, as the torch trainer does; of several
+    processes each writes its own, with its rank in the name. Lines of steps after `done`, which a run cut off had
+    written, are dropped.
     """
     require("trl")
     from datasets import Dataset

@@ -19,8 +19,8 @@ from firsthand.training.visual_rft.fitting import (
     generate_answers,
     task_rewards,
 )
+from firsthand.training.visual_rft.tiny_llava import tiny_llava
 from tests.lm.models import digest
-from tests.training.visual_rft.tiny_llava import tiny_llava
 
 
 @pytest.fixture(scope="module")

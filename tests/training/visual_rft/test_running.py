@@ -15,7 +15,7 @@ from firsthand.rl.rollouts import read_rollouts
 from firsthand.training.visual_rft.command import app
 from firsthand.training.visual_rft.config import FitSettings
 from firsthand.training.visual_rft.running import load_model
-from tests.training.visual_rft.tiny_llava import tiny_llava
+from firsthand.training.visual_rft.tiny_llava import tiny_llava
 
 
 def call(*arguments):

@@ -148,7 +148,9 @@ def _last_state(output: Path) -> str | None:
     require("transformers")
     from transformers import trainer_utils
 
-    found: str | None = trainer_utils.get_last_checkpoint(str(output)) if output.is_dir() else None  # type: ignore[no-untyped-call]
+    if not output.is_dir():
+        return None
+    found: str | None = trainer_utils.get_last_checkpoint(str(output))  # type: ignore[no-untyped-call]
     return found
 
 

@@ -1,8 +1,13 @@
-"""A LLaVA-style model with random weights and its Pillow image processor: as small as it can be, nothing downloaded."""
+"""A LLaVA-style model with random weights and its Pillow image processor: to try a path without a download.
+
+Knows nothing of any picture; its answers are noise. Nothing here needs torchvision.
+"""
 
 from __future__ import annotations
 
-from firsthand.lm import train_tokenizer
+from firsthand.lm.tiny import train_tokenizer
+
+__all__ = ["tiny_llava"]
 
 TEMPLATE = (
     "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
