@@ -5,6 +5,9 @@ Knows nothing of any picture; its answers are noise. Nothing here needs torchvis
 
 from __future__ import annotations
 
+from typing import Any
+
+from firsthand.lm.backend import require, transformers_class
 from firsthand.lm.tiny import train_tokenizer
 
 __all__ = ["tiny_llava"]
@@ -16,23 +19,17 @@ TEMPLATE = (
 )
 
 
-def tiny_llava(seed: int = 0):
-    """(model, processor); pictures become 16 tokens of 28 by 28 pixels."""
+def tiny_llava(seed: int = 0) -> tuple[Any, Any]:
+    """(model, processor): a few ten thousand weights, pictures of 28 by 28 pixels as 16 tokens; `seed` makes them."""
+    require("torch")
     import torch
-    from transformers import (
-        CLIPVisionConfig,
-        LlamaConfig,
-        LlavaConfig,
-        LlavaForConditionalGeneration,
-        LlavaProcessor,
-    )
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+    kind = transformers_class
     tokenizer = train_tokenizer(["find every cat in the picture <answer> [1, 2, 3, 4] </answer>\n" * 30], 300)
     tokenizer.split_special_tokens = False
     tokenizer.add_special_tokens({"extra_special_tokens": ["<image>"], "pad_token": "<pad>"})
-    processor = LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(
+    processor = kind("LlavaProcessor")(
+        image_processor=kind("CLIPImageProcessorPil")(
             size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}
         ),
         tokenizer=tokenizer,
@@ -41,12 +38,12 @@ def tiny_llava(seed: int = 0):
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,
     )
-    config = LlavaConfig(
-        vision_config=CLIPVisionConfig(
+    config = kind("LlavaConfig")(
+        vision_config=kind("CLIPVisionConfig")(
             hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28,
             patch_size=7, projection_dim=16,
         ),
-        text_config=LlamaConfig(
+        text_config=kind("LlamaConfig")(
             vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
             num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=1024,
             bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
@@ -57,7 +54,7 @@ def tiny_llava(seed: int = 0):
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = LlavaForConditionalGeneration(config)
+        model = kind("LlavaForConditionalGeneration")(config)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return model, processor
