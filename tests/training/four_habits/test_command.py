@@ -1,0 +1,70 @@
+"""`firsthand four-habits`: priming sets and profiles; errors exit 2 and say what to do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from firsthand.errors import FirsthandError
+from firsthand.training.four_habits.command import app
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_prime_and_profile(tmp_path):
+    path = tmp_path / "set.jsonl"
+    assert "examples of all_strategies" in call("prime", "--output", path, "--count", 30)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(line["correct"] and line["prompt"].endswith("<think>") for line in lines)
+    for by in ("rules", "meaning"):
+        found = json.loads(call("profile", path, "--by", by, "--json"))
+        assert all(found["means"][name][0] > 0 for name in found["means"])
+    assert "backtracking" in call("profile", path)
+    call("prime", "--output", path, "--count", 10, "--kind", "empty_cot")
+    assert json.loads(call("profile", path, "--json"))["shares"] == dict.fromkeys(found["shares"], 0.0)
+
+
+def test_rules_and_fields_of_ones_own(tmp_path):
+    (tmp_path / "rules.toml").write_text("[subgoal]\npatterns = ['aha']\n")
+    (tmp_path / "traces.jsonl").write_text('{"output": "Aha! wait"}\n\n{"output": "no"}\n')
+    found = json.loads(
+        call(
+            "profile",
+            tmp_path / "traces.jsonl",
+            "--text",
+            "output",
+            "--rules",
+            tmp_path / "rules.toml",
+            "--json",
+        )
+    )
+    assert found["shares"]["subgoal"] == 0.5
+    assert found["shares"]["backtracking"] == 0
+
+
+def test_errors_say_what_to_do(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"completion": "wait"}\n')
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    for arguments, message in (
+        (("profile", path, "--by", "feeling"), "choose rules or meaning"),
+        (("profile", path, "--by", "meaning"), "0 of 1 have them"),
+        (("profile", path, "--text", "output"), "no field 'output'"),
+        (("profile", tmp_path / "none.jsonl"), "no file"),
+        (("profile", tmp_path / "bad.jsonl"), "line 1 is no JSON"),
+        (("profile", tmp_path / "empty.jsonl"), "no traces"),
+        (("prime", "--output", path, "--sizes", "three"), "3,4"),
+        (("prime", "--output", path, "--kind", "joy"), "a kind is"),
+        (("prime", "--output", path, "--kind", "dots"), "give the tokenizer"),
+    ):
+        with pytest.raises(FirsthandError, match=message):
+            call(*arguments)
