@@ -134,7 +134,7 @@ def test_a_killed_worker_does_not_end_the_check(firsthand):
 
 
 def test_ctrl_c_keeps_finished_seeds_and_resume_takes_them_up(firsthand):
-    environment = {**firsthand.environment, "TEST_ROOM_SLOW": "0.4"}
+    environment = {**firsthand.environment, "TEST_ROOM_SLOW": "1.5"}
     process = subprocess.Popen(
         [sys.executable, "-m", "firsthand", "check", "test-known-effect"],
         cwd=firsthand.folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
