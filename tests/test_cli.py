@@ -139,6 +139,8 @@ def test_ctrl_c_keeps_finished_seeds_and_resume_takes_them_up(firsthand):
         [sys.executable, "-m", "firsthand", "check", "test-known-effect"],
         cwd=firsthand.folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         start_new_session=True,
+        # A shell's background job ignores interrupts, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     seeds = firsthand.folder / "runs" / "test-known-effect" / "laptop"
     deadline = time.time() + 60
