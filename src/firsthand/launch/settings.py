@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,10 +56,17 @@ def read_settings(path: Path, kind: type[S]) -> S:
         raise InputError(f"{path}: " + "; ".join(faults)) from error
 
 
-def commented_toml(kind: type[Settings], command: str, examples: Mapping[str, Any]) -> str:
-    """A file for `command` with every key, its description, and its default; `examples` for keys without one."""
+def commented_toml(
+    kind: type[Settings], command: str, examples: Mapping[str, Any], *, leave_out: Sequence[str] = ()
+) -> str:
+    """A file for `command` with every key, its description, and its default; `examples` for keys without one.
+
+    Fields in `leave_out` (tables) are the caller's to write.
+    """
     lines = [f"# {command} THIS_FILE", ""]
     for name, field in kind.model_fields.items():
+        if name in leave_out:
+            continue
         lines.append(f"# {field.description}")
         if field.is_required():
             lines.append(f"{_hyphens(name)} = {json.dumps(examples[name])}")

@@ -5,21 +5,16 @@ An unknown key is an error. `commented_toml` writes a file with every key, its d
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from firsthand.corpora.files import Layout
-from firsthand.errors import InputError, NotFoundError
+from firsthand.launch.settings import Settings, read_settings
+from firsthand.launch.settings import commented_toml as settings_toml
 
 __all__ = ["ReferenceModel", "RunConfig", "commented_toml", "read_config"]
-
-
-def _hyphens(name: str) -> str:
-    return name.replace("_", "-")
 
 
 class ReferenceModel(BaseModel):
@@ -31,12 +26,8 @@ class ReferenceModel(BaseModel):
     ability: float = Field(allow_inf_nan=False)
 
 
-class RunConfig(BaseModel):
+class RunConfig(Settings):
     """All that `firsthand preselect run` needs."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=_hyphens, validate_by_name=True, validate_by_alias=True
-    )
 
     inputs: list[str] = Field(
         min_length=1, description="files or folders: .txt, .jsonl, .jsonl.gz, .jsonl.zst, .parquet"
@@ -141,42 +132,14 @@ class RunConfig(BaseModel):
 
 def read_config(path: Path) -> RunConfig:
     """Read a run's TOML file; raises `InputError` naming file, key and cause."""
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path}: no such file; --print-config writes one to start from") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML: {error}") from error
-    try:
-        return RunConfig.model_validate(given)
-    except ValidationError as error:
-        known = ", ".join(_hyphens(name) for name in RunConfig.model_fields)
-        faults = []
-        for fault in error.errors():
-            key = ".".join(str(part) for part in fault["loc"])
-            unknown = fault["type"] == "extra_forbidden"
-            faults.append(f"{key}: unknown key (known: {known})" if unknown else f"{key}: {fault['msg']}")
-        raise InputError(f"{path}: " + "; ".join(faults)) from error
+    return read_settings(path, RunConfig)
 
 
 def commented_toml() -> str:
     """A config file with every key, what it means, and its default."""
-    lines = ["# firsthand preselect run THIS_FILE", ""]
-    for name, field in RunConfig.model_fields.items():
-        if name == "models":
-            continue
-        lines.append(f"# {field.description}")
-        key = _hyphens(name)
-        if field.is_required():
-            example = {"inputs": '["corpus"]', "output": '"selected"'}[name]
-            lines.append(f"{key} = {example}")
-        elif field.default is None:
-            lines.append(f'# {key} = ""')
-        else:
-            lines.append(f"{key} = {json.dumps(field.default)}")
-    lines += ["", f"# {RunConfig.model_fields['models'].description}"]
+    examples = {"inputs": ["corpus"], "output": "selected"}
+    lines = [settings_toml(RunConfig, "firsthand preselect run", examples, leave_out=("models",))]
+    lines += [f"# {RunConfig.model_fields['models'].description}"]
     for example_name, ability in (("models/weak", 31.0), ("models/middle", 38.5), ("gemma-3-270m", 41.2)):
         lines += ["[[models]]", f'name = "{example_name}"', f"ability = {ability}", ""]
     return "\n".join(lines)
