@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from firsthand.errors import InputError, NotFoundError
+from firsthand.errors import InputError
+from firsthand.launch.lines import read_json_lines
 
 __all__ = ["app"]
 
@@ -112,20 +113,8 @@ def profile_command(
 
 
 def _lines(file: Path, text: str) -> list[dict[str, Any]]:
-    try:
-        raw = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {file}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read ({error})") from error
     found = []
-    for number, line in enumerate(raw, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{file}, line {number} is no JSON ({error})") from error
+    for number, entry in read_json_lines(file):
         if not isinstance(entry, dict) or text not in entry:
             raise InputError(
                 f"{file}, line {number} has no field {text!r}; --text names the one that holds the trace"

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from firsthand.errors import InputError
+from firsthand.launch.lines import read_json_lines
 from firsthand.launch.settings import Settings
 
 __all__ = ["FitSettings", "read_rows"]
@@ -59,26 +60,13 @@ class FitSettings(Settings):
 
 def read_rows(path: Path) -> list[dict[str, object]]:
     """Rows of a JSONL file; a relative picture lies beside the file. Raises `InputError` naming the line."""
-    import json
-
-    from firsthand.errors import NotFoundError
-
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"there are no rows at {path}; firsthand visual-rft convert writes them"
-        ) from None
     rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, row in read_json_lines(path, hint="firsthand visual-rft convert writes rows"):
         try:
-            row = json.loads(line)
             pictures = row["image"] if isinstance(row["image"], list) else [row["image"]]
             places = [str(path.parent / picture) for picture in pictures]  # an absolute one stays as it is
             rows.append({**row, "image": places if isinstance(row["image"], list) else places[0]})
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise InputError(f"{path}, line {number} is no row: {error!r}") from error
     if not rows:
         raise InputError(f"{path} holds no rows")

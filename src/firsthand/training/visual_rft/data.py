@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from firsthand.errors import InputError, NotFoundError
+from firsthand.launch.lines import read_json_lines
 from firsthand.training.visual_rft.answers import Detection, write_detections
 from firsthand.vision import BoxFormat
 
@@ -257,23 +258,12 @@ def _thousandths(numbers: Any, form: BoxFormat, label: str | None, where: str) -
 
 
 def _entries(file: Path) -> Iterable[Any]:
-    if file.suffix.lower() != ".jsonl":
-        found = _json(file)
-        if not isinstance(found, list):
-            raise DataError(f"{file} is no list of rows (a COCO file has a reader of its own)")
-        return found
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {file}") from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise DataError(f"{file.name}, line {number} is no JSON ({error})") from error
-    return rows
+    if file.suffix.lower() == ".jsonl":
+        return [entry for _, entry in read_json_lines(file, fault=DataError)]
+    found = _json(file)
+    if not isinstance(found, list):
+        raise DataError(f"{file} is no list of rows (a COCO file has a reader of its own)")
+    return found
 
 
 def _json(file: Path) -> Any:
