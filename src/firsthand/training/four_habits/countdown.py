@@ -7,6 +7,7 @@ and computed with fractions, so that `8 / 3 * 3` is 8 and `9**9**9` is a syntax 
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,17 @@ import numpy as np
 from firsthand.errors import InputError
 from firsthand.training.four_habits.errors import ExpressionError, LeakageError, UnsolvableRangeError
 
-__all__ = ["Problem", "Score", "evaluate", "generate", "reachable", "score", "solve", "split_problems"]
+__all__ = [
+    "Problem",
+    "Score",
+    "evaluate",
+    "generate",
+    "reachable",
+    "score",
+    "solve",
+    "split_problems",
+    "steps_of",
+]
 
 Reason = Literal["ok", "no_answer", "wrong_numbers", "syntax", "value"]
 _TRIES = 10_000
@@ -58,12 +69,25 @@ def evaluate(text: str) -> tuple[Fraction, list[int]]:
     × · ÷ − are read as * * / -. Raises `ExpressionError` with the place of what is not allowed, `ZeroDivisionError`
     for a division by zero.
     """
+    parser = _parsed(text)
+    return parser.value, parser.numbers
+
+
+def steps_of(text: str) -> list[tuple[Fraction, str, Fraction, Fraction]]:
+    """The operations of an expression in the order in which they are computed: (left, sign, right, value).
+
+    Raises what `evaluate` raises.
+    """
+    return _parsed(text).steps
+
+
+SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"})
+
+
+def _parsed(text: str) -> _Parser:
     if len(text) > _LONGEST:
         raise ExpressionError(f"an expression has at most {_LONGEST} characters", _LONGEST)
-    return _Parser(text.translate(_SIGNS)).whole()
-
-
-_SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"})
+    return _Parser(text.translate(SIGNS))
 
 
 class _Parser:
@@ -72,13 +96,11 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text, self.place, self.depth = text, 0, 0
         self.numbers: list[int] = []
-
-    def whole(self) -> tuple[Fraction, list[int]]:
-        value = self.sum()
+        self.steps: list[tuple[Fraction, str, Fraction, Fraction]] = []
+        self.value = self.sum()
         self.space()
         if self.place < len(self.text):
             raise ExpressionError(f"{self.text[self.place]!r} does not belong here", self.place)
-        return value, self.numbers
 
     def space(self) -> None:
         while self.place < len(self.text) and self.text[self.place] == " ":
@@ -96,16 +118,23 @@ class _Parser:
     def sum(self) -> Fraction:
         value = self.product()
         while sign := self.sign("+-"):
-            other = self.product()
-            value = value + other if sign == "+" else value - other
+            value = self.step(value, sign, self.product())
         return value
 
     def product(self) -> Fraction:
         value = self.term()
         while sign := self.sign("*/"):
-            other = self.term()
-            value = value * other if sign == "*" else value / other
+            value = self.step(value, sign, self.term())
         return value
+
+    def step(self, left: Fraction, sign: str, right: Fraction) -> Fraction:
+        """The value of one operation, which is kept."""
+        value = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}[sign](
+            left, right
+        )
+        self.steps.append((left, sign, right, value))
+        found: Fraction = value
+        return found
 
     def term(self) -> Fraction:
         if self.sign("("):
@@ -215,7 +244,8 @@ def _steps(one: Fraction, other: Fraction, exact_int: bool) -> Iterator[tuple[Fr
 
 def solve(problem: Problem, *, exact_int: bool = False) -> str | None:
     """An expression that solves the problem, or None where there is none; with `exact_int` as `reachable` says."""
-    return _search([(Fraction(n), str(n)) for n in problem.numbers], Fraction(problem.target), exact_int)
+    found = _search([(Fraction(n), str(n)) for n in problem.numbers], Fraction(problem.target), exact_int)
+    return found if found is None or not found.startswith("(") else found[1:-1]
 
 
 def _search(items: list[tuple[Fraction, str]], target: Fraction, exact_int: bool) -> str | None:
@@ -232,13 +262,8 @@ def _search(items: list[tuple[Fraction, str]], target: Fraction, exact_int: bool
                 first, second = theirs, mine
             found = _search([*rest, (value, f"({first} {sign[-1]} {second})")], target, exact_int)
             if found is not None:
-                return _bare(found) if len(items) == 2 and not rest else found
+                return found
     return None
-
-
-def _bare(expression: str) -> str:
-    """Without the parentheses around the whole."""
-    return expression[1:-1] if expression.startswith("(") and expression.endswith(")") else expression
 
 
 # --- problems --------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from firsthand.errors import InputError, NotFoundError
-from firsthand.training.four_habits.countdown import Problem
+from firsthand.training.four_habits.countdown import SIGNS, Problem
 from firsthand.training.four_habits.errors import JudgeParseError
 
 __all__ = [
@@ -162,7 +162,6 @@ class Step(NamedTuple):
 
 
 _STEP = re.compile(r"(?<![\w.])(\d{1,9})\s*([-+*/×÷−])\s*(\d{1,9})\s*=\s*(-?\d{1,9})(?![\w.]*\d)")
-_SIGNS = {"×": "*", "÷": "/", "−": "-"}
 
 
 def read_steps(trace: str) -> list[Step]:
@@ -170,7 +169,7 @@ def read_steps(trace: str) -> list[Step]:
     return [
         Step(
             Fraction(match[1]),
-            _SIGNS.get(match[2], match[2]),
+            match[2].translate(SIGNS),
             Fraction(match[3]),
             Fraction(match[4]),
             *match.span(),

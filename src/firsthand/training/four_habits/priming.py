@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from firsthand.errors import InputError
-from firsthand.training.four_habits.countdown import Problem, score, solve
+from firsthand.training.four_habits.countdown import Problem, score, solve, steps_of
 from firsthand.training.four_habits.errors import TokenBudgetError
 
 __all__ = ["KINDS", "Example", "make_priming", "prompt_of", "within_tokens"]
@@ -162,7 +161,7 @@ def _by_solver(problem: Problem, kind: str, rng: Any, attempts: tuple[int, int])
     if solution is None:
         return None
     shown = _HABITS.get(kind, _HABITS["all_strategies"])
-    good = _steps_of(solution)
+    good = _attempt_of(solution)
     if problem.target in good.values[:-1]:  # going on from the target would look like working backwards
         return None
     wrong = kind == "incorrect"
@@ -231,29 +230,14 @@ def _random_attempt(problem: Problem, rng: Any) -> _Attempt:
     return _Attempt(tuple(steps), tuple(values), items[0][1][1:-1])
 
 
-def _steps_of(expression: str) -> _Attempt:
-    """An expression of whole numbers as its steps, innermost first."""
-    steps: list[str] = []
-    values: list[int] = []
-
-    def walk(text: str) -> Fraction:
-        inner = text.strip()
-        depth, split = 0, -1
-        for place, letter in enumerate(inner):
-            depth += {"(": 1, ")": -1}.get(letter, 0)
-            if depth == 0 and letter in "+-*/":
-                split = place
-        if split < 0:
-            return walk(inner[1:-1]) if inner.startswith("(") else Fraction(int(inner))
-        left, sign, right = walk(inner[:split]), inner[split], walk(inner[split + 1 :])
-        value = {"+": left + right, "-": left - right, "*": left * right}.get(sign)
-        value = left / right if value is None else value
-        steps.append(f"{left} {sign} {right} = {value}")
-        values.append(int(value))
-        return value
-
-    walk(expression)
-    return _Attempt(tuple(steps), tuple(values), expression)
+def _attempt_of(expression: str) -> _Attempt:
+    """An expression of whole numbers as its steps."""
+    steps = steps_of(expression)
+    return _Attempt(
+        tuple(f"{left} {sign} {right} = {value}" for left, sign, right, value in steps),
+        tuple(int(value) for _, _, _, value in steps),
+        expression,
+    )
 
 
 def within_tokens(
