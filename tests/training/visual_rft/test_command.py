@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -57,6 +58,17 @@ def test_convert(folder):
         assert rows(output)[0]["label"] == "cat"
     call("convert", folder / "rows.json", "--output", output, "--scale", 20, "--layout", "xywh")
     assert "[0, 0, 500, 500]" in rows(output)[0]["solution"]
+
+
+def test_rows_find_their_pictures_wherever_they_are_written(folder, monkeypatch):
+    from firsthand.training.visual_rft.config import read_rows
+
+    monkeypatch.chdir(folder.parent)
+    (folder / "rows").mkdir()
+    for output in (f"{folder.name}/here.jsonl", f"{folder.name}/rows/there.jsonl", "above.jsonl"):
+        call("convert", f"{folder.name}/rows.json", "--output", output)
+        (row,) = read_rows(Path(output))
+        assert Path(row["image"]).samefile(folder / "cat" / "a.png")
 
 
 def test_audit():

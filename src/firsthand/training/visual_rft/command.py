@@ -7,6 +7,7 @@ prints them and exits 2.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,7 +68,9 @@ def convert_command(
             raise InputError("--layout needs --scale: what width and height count as")
         form = None if scale is None else BoxFormat(layout, scale)  # type: ignore[arg-type]
         rows = rows_from_json(source, images, form=form, domain=domain)
-    write_atomically(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    beside = output.parent.resolve()  # where a reader of the rows looks for pictures
+    lines = [{**row, "image": os.path.relpath(Path(row["image"]).resolve(), beside)} for row in rows]
+    write_atomically(output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     typer.echo(f"{len(rows)} rows: {output}")
 
 
