@@ -180,29 +180,25 @@ def _named(name: str, function: Any, written: _Written | None = None) -> Any:
     """The function under the name that it is logged by, without what TRL passes and our functions do not read."""
     import inspect
 
-    if inspect.iscoroutinefunction(function):
-
-        async def awaited(completions: Sequence[Any], **columns: Any) -> Any:
-            found = _numbers(await function(completions=completions, **_columns(columns, len(completions))))
-            if written is not None:
-                written.add(name, found, completions, columns)
-            return found
-
-        awaited.__name__ = name
-        return awaited
+    def taken(
+        found: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
+    ) -> list[float | None]:
+        values = [None if value is None or math.isnan(float(value)) else float(value) for value in found]
+        if written is not None:
+            written.add(name, values, completions, columns)
+        return values
 
     def called(completions: Sequence[Any], **columns: Any) -> Any:
-        found = _numbers(function(completions=completions, **_columns(columns, len(completions))))
-        if written is not None:
-            written.add(name, found, completions, columns)
-        return found
+        found = function(completions=completions, **_columns(columns, len(completions)))
+        return taken(found, completions, columns)
 
-    called.__name__ = name
-    return called
+    async def awaited(completions: Sequence[Any], **columns: Any) -> Any:
+        found = await function(completions=completions, **_columns(columns, len(completions)))
+        return taken(found, completions, columns)
 
-
-def _numbers(found: Sequence[Any]) -> list[float | None]:
-    return [None if value is None or math.isnan(float(value)) else float(value) for value in found]
+    wrapped = awaited if inspect.iscoroutinefunction(function) else called
+    wrapped.__name__ = name
+    return wrapped
 
 
 def _columns(given: Mapping[str, Any], count: int) -> dict[str, Any]:
