@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.gemma import compared
-from benchmarks.measure import Row, at_least, plain_decoding_row, row
+from benchmarks.measure import Row, at_least, decoders_row, plain_decoding_row
 
 
 def run(quick: bool = False) -> dict[str, Any]:
@@ -82,17 +82,15 @@ def cell_rows(pair: Any, size: Any, cell: str, quick: bool) -> tuple[list[Row], 
         ours, target_of = "duo", None
         if name == "with fallback":  # no harm: against plain decoding
             ours, name, target_of = name, "plain", at_least(0.95)
-        ratio, low, high = found.speedup(ours, name)
         rows.append(
-            row(
+            decoders_row(
+                found,
                 f"c = {c:.1f}: {'DuoDecoding' if ours == 'duo' else 'DuoDecoding with fallback'} and {name}",
-                {"label": ours, "text": f"{found.timed[ours].tokens_per_s:.0f} tokens/s"},
-                {"label": name, "text": f"{found.timed[name].tokens_per_s:.0f} tokens/s"},
-                ratio,
+                ours,
+                name,
                 target=target_of,
                 equal=all(timed.divergence is None for timed in found.timed.values()),
                 note="wall-clock seconds, two cores, auto budget; ratio is control / ours over prompts",
-                interval=[low, high],
             )
         )
     return rows, {"profile": profile.as_dict(), "turns by length, s": seconds, "arms": found.rows()}

@@ -182,3 +182,12 @@ def plain_decoding_row(model: Any, prompt: Sequence[int], tokens: int, rounds: i
         f"plain decoding, {tokens} tokens", "PlainDecoder", "transformers' generate", timing,
         target=at_least(0.95), equal=mine == theirs,
     )  # fmt: skip
+
+
+def decoders_row(
+    found: Any, what: str, ours: str, peer: str, *, target: Target | None, equal: bool, note: str
+) -> Row:
+    """Two decoders of a `Comparison`: the ratio of their times over prompts, with its interval."""
+    ratio, low, high = found.speedup(ours, peer)
+    sides = [{"label": n, "text": f"{found.timed[n].tokens_per_s:.0f} tokens/s"} for n in (ours, peer)]
+    return row(what, *sides, ratio, target=target, equal=equal, note=note, interval=[low, high])

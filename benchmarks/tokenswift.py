@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.gemma import compared
-from benchmarks.measure import Row, at_least, at_most, plain_decoding_row, row
+from benchmarks.measure import Row, at_least, at_most, decoders_row, plain_decoding_row, row
 
 
 def run(quick: bool = False) -> dict[str, Any]:
@@ -65,22 +65,18 @@ def _swift(world: Any, size: Any, **options: Any) -> Any:
 
 
 def _rows(found: Any, kind: str, ours: str, others: list[str]) -> list[Row]:
-    rows = []
-    for name in others:
-        ratio, low, high = found.speedup(ours, name)
-        rows.append(
-            row(
-                f"{kind}: TokenSwift ({ours}) and {name}",
-                {"label": ours, "text": f"{found.timed[ours].tokens_per_s:.0f} tokens/s"},
-                {"label": name, "text": f"{found.timed[name].tokens_per_s:.0f} tokens/s"},
-                ratio,
-                target=at_least(0.95) if (ours, name) == ("adaptive", "plain") else None,
-                equal=found.timed[ours].divergence is None and found.timed[name].divergence is None,
-                note="wall-clock seconds on one core; ratio is control / ours over prompts",
-                interval=[low, high],
-            )
+    return [
+        decoders_row(
+            found,
+            f"{kind}: TokenSwift ({ours}) and {name}",
+            ours,
+            name,
+            target=at_least(0.95) if (ours, name) == ("adaptive", "plain") else None,
+            equal=found.timed[ours].divergence is None and found.timed[name].divergence is None,
+            note="wall-clock seconds on one core; ratio is control / ours over prompts",
         )
-    return rows
+        for name in others
+    ]
 
 
 def sampled_rows(world: Any, size: Any, quick: bool) -> tuple[list[Row], dict[str, Any]]:
