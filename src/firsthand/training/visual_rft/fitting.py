@@ -183,8 +183,8 @@ def _take_weights(trainer: Any, state: str) -> None:
     model.load_state_dict(saved.state_dict())
 
 
-def _trl_rows(rows: Sequence[Mapping[str, Any]], task: Task) -> list[dict[str, Any]]:
-    """Rows as TRL reads them: a chat for a prompt, an open picture, the columns that rewards read."""
+def _truths(rows: Sequence[Mapping[str, Any]], task: Task) -> list[Any]:
+    """What each row's solution says; raises for rows that lack a column or make no sense, naming the row."""
     if not rows:
         raise InputError("give at least one row")
     kind: Any = {"detect": "iou", "classify": "class", "ground": "grounding"}.get(task)
@@ -195,15 +195,26 @@ def _trl_rows(rows: Sequence[Mapping[str, Any]], task: Task) -> list[dict[str, A
         missing = [name for name in ("image", "problem", "solution") if name not in row]
         if missing:
             raise DataError(f"row {place} has no column {missing[0]!r}; it has {', '.join(row)}")
-        truth_of(row["solution"], place, "solution", kind)
-        found.append(
-            {
-                "prompt": [{"role": "user", "content": str(row["problem"])}],
-                "images": [open_image(one, f"row {place}") for one in _pictures(row)],
-                "solution": row["solution"],
-            }
-        )
+        found.append(truth_of(row["solution"], place, "solution", kind))
     return found
+
+
+def _trl_rows(rows: Sequence[Mapping[str, Any]], task: Task) -> list[dict[str, Any]]:
+    """Rows as TRL reads them: a chat for a prompt, open pictures, the columns that rewards read."""
+    _truths(rows, task)
+    return [
+        {
+            "prompt": [{"role": "user", "content": str(row["problem"])}],
+            "images": _opened(row, place),
+            "solution": row["solution"],
+        }
+        for place, row in enumerate(rows)
+    ]
+
+
+def _opened(row: Mapping[str, Any], place: int) -> list[Any]:
+    """A row's pictures, ready for a processor."""
+    return [open_image(one, f"row {place}") for one in _pictures(row)]
 
 
 def _pictures(row: Mapping[str, Any]) -> list[Any]:
@@ -233,10 +244,7 @@ def generate_answers(
             some = rows[start : start + batch]
             inputs = processor(
                 text=[_prompt(processor, str(row["problem"]), len(_pictures(row))) for row in some],
-                images=[
-                    [open_image(one, f"row {start + n}") for one in _pictures(row)]
-                    for n, row in enumerate(some)
-                ],
+                images=[_opened(row, start + n) for n, row in enumerate(some)],
                 return_tensors="pt",
                 padding=True,
             ).to(model.device)
@@ -268,25 +276,18 @@ def evaluate(
 
     Of "detect", all rows of a picture are taken together: each asks for one class.
     """
-    _trl_rows(rows, task)
+    truths = _truths(rows, task)
     texts = generate_answers(model, processor, rows, max_new_tokens=max_new_tokens, batch=batch)
     if task == "classify":
-        labels = [truth_of(row["solution"], place, "solution", "class") for place, row in enumerate(rows)]
-        return evaluate_classification(texts, labels, classes=sorted(set(labels)))
+        return evaluate_classification(texts, truths, classes=sorted(set(truths)))
     if task == "ground":
-        return evaluate_grounding(
-            texts,
-            [truth_of(row["solution"], place, "solution", "grounding") for place, row in enumerate(rows)],
-        )
+        return evaluate_grounding(texts, truths)
+    answers = read_answers(texts)
     predicted: dict[str, list[Detection]] = {}
-    truth: dict[str, list[Detection]] = {}
-    readable = []
-    for place, (row, text) in enumerate(zip(rows, texts, strict=True)):
+    wanted: dict[str, list[Detection]] = {}
+    for row, found, boxes in zip(rows, answers, truths, strict=True):
         picture, label = str(row["image"]), str(row.get("label", ""))
-        (found,) = read_answers([text], label)
-        readable.append(found is not None)
         predicted.setdefault(picture, []).extend(Detection(d.box, d.confidence, label) for d in found or [])
-        boxes = truth_of(row["solution"], place, "solution", "iou")
-        truth.setdefault(picture, []).extend(Detection(d.box, 1.0, label) for d in boxes)
-    measured = evaluate_detection([predicted[name] for name in truth], list(truth.values()))
-    return {**measured, "parsed": share(readable)}
+        wanted.setdefault(picture, []).extend(Detection(d.box, 1.0, label) for d in boxes)
+    measured = evaluate_detection([predicted[name] for name in wanted], list(wanted.values()))
+    return {**measured, "parsed": share([found is not None for found in answers])}
