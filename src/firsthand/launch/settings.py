@@ -52,7 +52,8 @@ def read_settings(path: Path, kind: type[S]) -> S:
         for fault in error.errors():
             key = ".".join(str(part) for part in fault["loc"])
             unknown = fault["type"] == "extra_forbidden"
-            faults.append(f"{key}: unknown key (known: {known})" if unknown else f"{key}: {fault['msg']}")
+            said = f"unknown key (known: {known})" if unknown else fault["msg"].removeprefix("Value error, ")
+            faults.append(f"{key}: {said}" if key else said)
         raise InputError(f"{path}: " + "; ".join(faults)) from error
 
 

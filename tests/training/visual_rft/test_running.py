@@ -121,6 +121,7 @@ def test_errors_say_what_to_do(folder, tmp_path, monkeypatch):
             "cannot be loaded",
         ),
         (lambda: load_model("no/such-model"), ModelNotFoundError, "cannot be loaded"),
+        (lambda: call("fit", settings(folder, model="m")), ModelNotFoundError, "'m'; accepted are a folder"),
         (
             lambda: call("eval", "--model", "x", "--rows", folder / "rows.jsonl", "--task", "draw"),
             InputError,
@@ -129,7 +130,7 @@ def test_errors_say_what_to_do(folder, tmp_path, monkeypatch):
     ):
         with pytest.raises(error, match=message):
             act()
-    shutil.rmtree(folder / "out", ignore_errors=True)
+    assert not (folder / "out").exists()
     call("fit", settings(folder, **{"save-every": 2}))
     with pytest.raises(InputError, match="another steps"):
         call("fit", settings(folder, **{"save-every": 2, "steps": 3}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from firsthand.errors import InputError
 from firsthand.launch.lines import read_json_lines
@@ -56,6 +56,13 @@ class FitSettings(Settings):
     )
     vllm: bool = Field(False, description="sample with vLLM, where it is installed")
     seed: int = Field(0, ge=0, description="of rows and draws")
+
+    @model_validator(mode="after")
+    def _divides(self) -> FitSettings:
+        answers = self.prompts_per_step * (self.group_size if self.method == "rewards" else 1)
+        if answers % self.accumulate:
+            raise ValueError(f"an update of {answers} answers does not divide into {self.accumulate} parts")
+        return self
 
 
 def read_rows(path: Path) -> list[dict[str, object]]:

@@ -26,6 +26,11 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> tuple
     """
     require("torch")
     place = resolve_device(device)
+    if not Path(name).is_dir() and "/" not in name:
+        raise ModelNotFoundError(
+            f"no vision-language model answers to {name!r}; accepted are a folder in Hugging Face format, or a hub "
+            "name such as 'org/name'"
+        )
     try:
         with quiet():
             processor = transformers_class("AutoProcessor").from_pretrained(name)
@@ -34,14 +39,15 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> tuple
             )
     except (OSError, ValueError, ImportError) as error:
         kind = ModelNotFoundError if not Path(name).exists() else InputError
-        raise kind(f"the model {name} cannot be loaded as a vision-language model: {error}") from error
+        cause = str(error).splitlines()[0]
+        raise kind(f"the model {name} cannot be loaded as a vision-language model: {cause}") from error
     return model.to(place), processor
 
 
 def run(settings: FitSettings) -> dict[str, Any]:
     """All of it; the report is also written to OUTPUT/report.json, the model to OUTPUT/model."""
     output = Path(settings.output)
-    _same_run(settings, output)
+    now = _same_run(settings, output)
     rows = read_rows(Path(settings.rows))
     measured = {
         name: read_rows(Path(path))
@@ -66,6 +72,7 @@ def run(settings: FitSettings) -> dict[str, Any]:
             model,
             LoraConfig(r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, target_modules="all-linear"),
         )
+    write_atomically(output / "settings.json", json.dumps(now, indent=1))  # nothing before it leaves a trace
     result = (_rewarded if settings.method == "rewards" else _supervised)(
         model, processor, rows, settings, output, extra
     )
@@ -100,14 +107,10 @@ def _supervised(
     model: Any, processor: Any, rows: Sequence[Mapping[str, Any]], settings: FitSettings, output: Path,
     extra: Mapping[str, Any],
 ) -> Any:  # fmt: skip
-    batch, left = divmod(settings.prompts_per_step, settings.accumulate)
-    if left or not batch:
-        raise InputError(
-            f"prompts-per-step {settings.prompts_per_step} does not divide into {settings.accumulate} parts"
-        )
     return fit_supervised(
-        model, processor, rows, settings.task, output=output, steps=settings.steps, batch=batch,
-        learning_rate=settings.learning_rate, seed=settings.seed, **extra,
+        model, processor, rows, settings.task, output=output, steps=settings.steps,
+        batch=settings.prompts_per_step // settings.accumulate, learning_rate=settings.learning_rate,
+        seed=settings.seed, **extra,
     )  # fmt: skip
 
 
@@ -123,8 +126,8 @@ def _measured(
     return found
 
 
-def _same_run(settings: FitSettings, output: Path) -> None:
-    """States in `output` belong to the settings that wrote them; raises `InputError` where these are others."""
+def _same_run(settings: FitSettings, output: Path) -> dict[str, Any]:
+    """The settings that states in `output` belong to; raises `InputError` where other ones wrote what is there."""
     path, now = output / "settings.json", settings.model_dump(mode="json", exclude={"output"})
     if path.is_file() and any(output.glob("checkpoint-*")):
         try:
@@ -136,7 +139,7 @@ def _same_run(settings: FitSettings, output: Path) -> None:
             raise InputError(
                 f"{output} holds the states of a run with another {differ[0]}; choose another output, or delete it"
             )
-    write_atomically(path, json.dumps(now, indent=1))
+    return now
 
 
 def _freeze_vision(model: Any) -> None:
