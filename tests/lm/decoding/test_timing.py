@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +14,13 @@ from firsthand.lm import tiny_llama
 from firsthand.lm.decoding import GenerationResult, PlainDecoder, PromptLookup, SerialSpeculation
 from firsthand.lm.decoding.huggingface import HFCausalLM
 from firsthand.lm.decoding.peers import TransformersGenerate
-from firsthand.lm.decoding.timing import Divergence, compare_decoders, first_divergence, seconds_by_option
+from firsthand.lm.decoding.timing import (
+    Divergence,
+    compare_decoders,
+    first_divergence,
+    seconds_by_option,
+    turns,
+)
 from tests.lm.decoding.models_for_tests import random_ids
 
 
@@ -36,7 +45,7 @@ def test_turns_are_taken_and_ratios_are_by_prompt():
     }
     seen = []
     found = compare_decoders(decoders, [[0], [0, 0]], 3, repeats=2, on_progress=lambda *at: seen.append(at))
-    assert "".join(calls) == "ab" + "ab" + "ba" + "ba" + "ab"
+    assert "".join(calls) == "ab" + "a" + "ab" + "b" + "ba" + "b" + "ba" + "a" + "ab"
     assert seen[-1] == (8, 8)
     estimate, low, high = found.speedup("b")
     assert estimate == pytest.approx(math.sqrt(2 * 4))
@@ -47,6 +56,38 @@ def test_turns_are_taken_and_ratios_are_by_prompt():
     assert rows["a"]["same_text"]
     assert not rows["b"]["same_text"]
     assert rows["b"]["first_divergence"] == {"prompt": 0, "position": 2, "found": 4, "wanted": 3}
+
+
+@pytest.mark.parametrize("arms", [2, 3, 4, 5, 6, 7])
+def test_turns_favour_nobody(arms):
+    rows = [turns(arms, row) for row in range(arms * (1 + arms % 2))]
+    assert all(sorted(row) == list(range(arms)) for row in rows)
+    places = Counter((arm, place) for row in rows for place, arm in enumerate(row))
+    after = Counter(pair for row in rows for pair in itertools.pairwise(row))
+    assert set(places.values()) == {1 + arms % 2}
+    assert len(after) == arms * (arms - 1)
+    assert set(after.values()) == {1 + arms % 2}
+    assert turns(arms, len(rows)) == rows[0]
+
+
+def test_one_arm_has_its_turn():
+    assert turns(1, 0) == turns(1, 5) == [0]
+
+
+def test_what_a_run_leaves_behind_is_shared_evenly():
+    """Three decoders of the same speed, each slower right after a fourth, which clears the caches."""
+    before = []
+
+    class Warm(Scripted):
+        def generate(self, prompt_ids, max_new_tokens):
+            cold = bool(before) and before[-1] == "cold" and self.name != "cold"
+            before.append(self.name)
+            return replace(super().generate(prompt_ids, max_new_tokens), wall_s=1.2 if cold else 1.0)
+
+    arms = {name: Warm(name, [], {1: 1.0}) for name in ("cold", "a", "b", "c")}
+    found = compare_decoders(arms, [[0]] * 8, 3, repeats=1)
+    assert found.speedup("b", over="a")[0] == pytest.approx(1)
+    assert found.speedup("c", over="b")[0] == pytest.approx(1)
 
 
 def test_drift_is_how_much_slower_the_last_half_was():

@@ -47,7 +47,7 @@ SIZES = {
     "smoke": Size(
         target=Recipe(width=32, layers=2, heads=2, context=64, steps=40, batch=4),
         draft=Recipe(width=16, layers=1, heads=2, context=64, steps=40, batch=4),
-        vocabulary=320, limit=400, prompt=12, tuning_prompts=1, tuning_tokens=8, prompts=3, tokens=12, repeats=1,
+        vocabulary=320, limit=400, prompt=12, tuning_prompts=1, tuning_tokens=8, prompts=4, tokens=12, repeats=1,
         modelled_prompts=3, modelled_tokens=16, exact_texts=6, exact_tokens=12,
         executor="thread", lengths=(1, 3), budgets=(3, 6),
     ),

@@ -1,7 +1,8 @@
 """Decoders side by side on the same prompts: who gives the same text, and in which time.
 
-Knows how to take turns fairly (A B C C B A, so that what slows the machine slows all), to reduce repeats to
-a median and to compare by prompt; knows nothing of which decoder is whose.
+Knows how to take turns fairly (each decoder as often in each place, and as often after each other one: a
+machine that slows down slows all, and what one run leaves in the caches helps all), to reduce repeats to a
+median and to compare by prompt; knows nothing of which decoder is whose.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ import numpy as np
 from firsthand.errors import InputError
 from firsthand.lm.decoding.results import GenerationResult
 
-__all__ = ["Comparison", "Divergence", "Timed", "compare_decoders", "first_divergence", "seconds_by_option"]
+__all__ = [
+    "Comparison",
+    "Divergence",
+    "Timed",
+    "compare_decoders",
+    "first_divergence",
+    "seconds_by_option",
+    "turns",
+]
 
 
 class Generates(Protocol):
@@ -120,21 +129,28 @@ def compare_decoders(
 ) -> Comparison:
     """Run every decoder on every prompt `repeats` times, taking turns; the first one is the reference.
 
-    Each decoder goes on from the first prompt once before anything is timed. `arguments` are passed on to a
-    decoder's `generate` by name (sampling, stop). `on_progress(done, total)` counts generations.
+    Each decoder goes on from the first prompt once before anything is timed, and whose turn is first at a prompt
+    once more, by 16 tokens: nobody's turn comes after another prompt's. `arguments` are passed on to a decoder's
+    `generate` by name (sampling, stop). `on_progress(done, total)` counts generations.
     """
     if not decoders or not prompts or new_tokens < 1 or repeats < 1:
         raise InputError("a comparison needs decoders, prompts, at least one new token and one repeat")
     names, extra = list(decoders), arguments or {}
+
+    def warm_up(name: str, prompt: Sequence[int]) -> None:
+        decoders[name].generate(prompt, min(new_tokens, 16), **extra.get(name, {}))
+
     for name in names:
-        decoders[name].generate(prompts[0], min(new_tokens, 16), **extra.get(name, {}))
+        warm_up(name, prompts[0])
     walls: dict[str, list[list[float]]] = {name: [[] for _ in prompts] for name in names}
     firsts: dict[str, list[list[float]]] = {name: [[] for _ in prompts] for name in names}
     results: dict[str, list[GenerationResult | None]] = {name: [None] * len(prompts) for name in names}
     done, total = 0, repeats * len(prompts) * len(names)
     for repeat in range(repeats):
         for number, prompt in enumerate(prompts):
-            for name in names if (repeat + number) % 2 == 0 else reversed(names):
+            row = [names[place] for place in turns(len(names), repeat + number)]
+            warm_up(row[0], prompt)
+            for name in row:
                 result = decoders[name].generate(prompt, new_tokens, **extra.get(name, {}))
                 walls[name][number].append(result.wall_s)
                 firsts[name][number].append(result.ttft_s)
@@ -155,6 +171,18 @@ def compare_decoders(
             for name in names
         },
     )
+
+
+def turns(arms: int, row: int) -> list[int]:
+    """The order in which `arms` arms take their `row`-th turn: a Williams design.
+
+    Over `arms` rows (twice as many where `arms` is odd) every arm is as often in every place, and as often
+    right after every other arm. Going to and fro (A B C C B A) balances the places alone: there B comes after
+    A or C, and A, at the ends, mostly after itself.
+    """
+    first = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(arms)]
+    order = [(arm + row) % arms for arm in first]
+    return order[::-1] if arms % 2 and row // arms % 2 else order
 
 
 def seconds_by_option(
