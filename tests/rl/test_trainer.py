@@ -16,7 +16,6 @@ from firsthand.rl.rollouts import read_rollouts
 from firsthand.rl.trainer import (
     GRPOConfig,
     SupervisedConfig,
-    config_from,
     row_numbers,
     train_grpo,
     train_supervised,
@@ -222,7 +221,6 @@ def test_every_row_comes_once_a_pass():
         (lambda p: GRPOConfig(steps=0), InputError, "at least 1"),
         (lambda p: GRPOConfig(temperature=0), InputError, "above 0"),
         (lambda p: GRPOConfig(algorithm="ppo"), InputError, "expert_iteration"),
-        (lambda p: config_from(GRPOConfig, {"lr": 1}), InputError, "unknown setting 'lr'"),
         (lambda p: train_grpo(p, [], Rewards([vowels])), InputError, "one row"),
         (
             lambda p: train_grpo(p, [{"text": "x"}], Rewards([vowels]), quick()),
@@ -237,10 +235,6 @@ def test_every_row_comes_once_a_pass():
 def test_what_does_not_fit(policy, act, error, message):
     with pytest.raises(error, match=message):
         act(policy)
-
-
-def test_settings_from_a_file():
-    assert config_from(GRPOConfig, {"clip": [0.1, 0.3], "steps": 5}) == GRPOConfig(clip=(0.1, 0.3), steps=5)
 
 
 # --- TRL ---------------------------------------------------------------------------------------------------------

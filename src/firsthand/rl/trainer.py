@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +35,6 @@ __all__ = [
     "GRPOConfig",
     "SupervisedConfig",
     "TrainResult",
-    "config_from",
     "row_numbers",
     "train_grpo",
     "train_supervised",
@@ -174,9 +173,10 @@ def train_grpo(
         if written is not None:
             written.add(number + 1, drawn, texts, table, config.group_size)
         total = torch.from_numpy(table.total)
+        known = table.total[~np.isnan(table.total)]
         figures = {
-            "reward": float(np.nanmean(table.total)) if not np.isnan(table.total).all() else math.nan,
-            "reward_std": float(np.nanstd(table.total)) if not np.isnan(table.total).all() else math.nan,
+            "reward": float(known.mean()) if len(known) else math.nan,
+            "reward_std": float(known.std()) if len(known) else math.nan,
             "length": float(samples.mask.sum(1).float().mean()),
             **{f"reward/{name}": value for name, value in table.means().items()},
         }
@@ -274,19 +274,7 @@ def _parts(samples: Samples, chosen: Tensor, size: int) -> list[tuple[Tensor, Sa
     for numbers in torch.split(chosen, size or len(chosen)):
         part = samples.part(numbers)
         width = max(1, int(part.mask.sum(1).max()))
-        found.append(
-            (
-                numbers,
-                Samples(
-                    part.prompts,
-                    part.prompt_mask,
-                    part.tokens[:, :width],
-                    part.mask[:, :width],
-                    1,
-                    part.inputs,
-                ),
-            )
-        )
+        found.append((numbers, replace(part, tokens=part.tokens[:, :width], mask=part.mask[:, :width])))
     return found
 
 
@@ -304,11 +292,12 @@ def _share(part: Samples, whole: Samples, gain: Tensor, config: GRPOConfig) -> f
 
 def row_numbers(count: int, batch: int, step: int, seed: int) -> list[int]:
     """Which rows step `step` (from 0) draws: all rows in a fresh order, again and again, `batch` a step."""
-    numbers = []
-    for place in range(step * batch, (step + 1) * batch):
-        order = np.random.default_rng([seed, place // count, 17]).permutation(count)
-        numbers.append(int(order[place % count]))
-    return numbers
+    places = range(step * batch, (step + 1) * batch)
+    orders = {
+        number: np.random.default_rng([seed, number, 17]).permutation(count)
+        for number in range(places[0] // count, places[-1] // count + 1)
+    }
+    return [int(orders[place // count][place % count]) for place in places]
 
 
 def _generator(seed: int, step: int) -> torch.Generator:
@@ -437,13 +426,3 @@ class _Run:
         self.result.history = list(state["history"])
         self.result.tokens, self.result.seconds = int(state["tokens"]), float(state["seconds"])
         return int(state["done"])
-
-
-def config_from(kind: type[Any], given: Mapping[str, Any]) -> Any:
-    """A configuration out of a mapping, such as a table of a TOML file; an unknown key is an error."""
-    known = {entry.name for entry in fields(kind)}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise InputError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return kind(**values)

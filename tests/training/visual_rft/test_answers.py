@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from firsthand.training.visual_rft import (
     Detection,
     answer_of,
+    answered_boxes,
     parse_box,
     parse_detections,
     read_detections,
@@ -70,8 +71,10 @@ def test_what_was_put_right_is_counted():
 def test_nothing_and_unreadable_are_told_apart():
     for answer in ("[]", "No Objects", " no object. ", "None"):
         assert says_nothing(framed(answer))
+        assert answered_boxes(framed(answer)) == []
     for answer in ("", "No", "[0]", "No Objects here"):
         assert not says_nothing(framed(answer))
+        assert answered_boxes(framed(answer)) is None
 
 
 def test_where_the_answer_is():
@@ -131,7 +134,8 @@ def test_ten_thousand_mangled_answers_raise_nothing():
         for _ in range(rng.randrange(4)):
             if text:
                 text[rng.randrange(len(text))] = rng.choice("[]{}'\",:0129.e-<>\\/ é∞")
-        parse_detections("".join(text))
+        found = parse_detections("".join(text))
+        assert found is None or all(len(d.box) == 4 and 0 <= d.confidence <= 1 for d in found)
 
 
 @pytest.mark.parametrize(

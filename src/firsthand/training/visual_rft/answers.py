@@ -23,6 +23,7 @@ __all__ = [
     "Detection",
     "ParsedAnswer",
     "answer_of",
+    "answered_boxes",
     "parse_box",
     "parse_detections",
     "read_detections",
@@ -93,6 +94,12 @@ def says_nothing(text: str, *, tags: tuple[str, str] = ("<answer>", "</answer>")
     """Whether the answer is that there is nothing: `[]`, "No Objects" or "None"."""
     answer = answer_of(text, tags=tags)
     return answer is not None and _NOTHING.fullmatch(answer) is not None
+
+
+def answered_boxes(text: str, *, repair: bool = True) -> list[Detection] | None:
+    """The boxes of an answer; an empty list where it says that there is nothing, None where it cannot be read."""
+    found = parse_detections(text, repair=repair)
+    return [] if found is None and says_nothing(text) else found
 
 
 def parse_detections(

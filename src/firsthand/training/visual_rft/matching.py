@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from firsthand.training.visual_rft.answers import Detection
 from firsthand.training.visual_rft.errors import RewardInputError
+from firsthand.vision import Box
 
 __all__ = ["Boxes", "Match", "Matched", "match_boxes", "match_detections", "packed"]
 
@@ -71,8 +72,10 @@ def packed(
     known = {} if classes is None else classes
     kept = []
     for row, detections in enumerate(lists):
-        unique = {(detection.box, detection.label): detection for detection in reversed(detections)}
-        chosen = [d for d in detections if unique.pop((d.box, d.label), None) is not None]
+        unique: dict[tuple[Box, str | None], Detection] = {}
+        for detection in detections:
+            unique.setdefault((detection.box, detection.label), detection)
+        chosen = list(unique.values())
         kept.append(chosen)
         for place, detection in enumerate(chosen if truth else ()):
             x1, y1, x2, y2 = detection.box

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from firsthand.training.visual_rft.answers import (
     Detection,
     answer_of,
+    answered_boxes,
     parse_box,
-    parse_detections,
-    says_nothing,
 )
 from firsthand.training.visual_rft.errors import ColumnFormatError, ColumnMissingError, RewardInputError
 from firsthand.training.visual_rft.matching import Boxes, match_boxes, packed
@@ -252,9 +251,7 @@ def truth_of(entry: Any, row: int, column: str, task: RewardKind) -> Any:
                 return list(entry)
             raise ColumnFormatError(f"{what}: a list of Detection is wanted, got {list(entry)[:2]!r}")
         if isinstance(entry, str) and answer_of(entry, repair=False) is not None:
-            if says_nothing(entry):
-                return []
-            found = parse_detections(entry, repair=False)
+            found = answered_boxes(entry, repair=False)
             if found is not None:
                 return found
         raise ColumnFormatError(
@@ -314,14 +311,11 @@ def _many(
 ) -> list[float]:
     """Detection rewards of many texts, in arrays."""
     classes: dict[str | None, int] = {}
-    parsed = [parse_detections(text) for text in texts]
-    readable = np.array([p is not None for p in parsed])
-    nothing = np.array(
-        [p is None and not t and says_nothing(x) for p, t, x in zip(parsed, truths, texts, strict=True)]
-    )
+    parsed = [answered_boxes(text) for text in texts]
     found = detection_rewards(
-        packed([p or [] for p in parsed], classes), packed(truths, classes, truth=True), **options
+        packed([boxes or [] for boxes in parsed], classes), packed(truths, classes, truth=True), **options
     )
     values = found.iou if kind == "iou" else found.confidence
-    scored: list[float] = np.where(readable | nothing, values, 0.0).tolist()
+    readable = [boxes is not None for boxes in parsed]
+    scored: list[float] = np.where(readable, values, 0.0).tolist()
     return scored
