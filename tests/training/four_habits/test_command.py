@@ -28,6 +28,9 @@ def test_prime_and_profile(tmp_path):
         found = json.loads(call("profile", path, "--by", by, "--json"))
         assert all(found["means"][name][0] > 0 for name in found["means"])
     assert "backtracking" in call("profile", path)
+    assert "kappa +" in call("profile", path, "--beside", "meaning")
+    beside = json.loads(call("profile", path, "--beside", "meaning", "--json"))["kappa"]
+    assert set(beside) == set(found["means"])
     call("prime", "--output", path, "--count", 10, "--kind", "empty_cot")
     assert json.loads(call("profile", path, "--json"))["shares"] == dict.fromkeys(found["shares"], 0.0)
 
@@ -58,6 +61,7 @@ def test_errors_say_what_to_do(tmp_path):
     for arguments, message in (
         (("profile", path, "--by", "feeling"), "choose rules or meaning"),
         (("profile", path, "--by", "meaning"), "0 of 1 have them"),
+        (("profile", path, "--beside", "meaning"), "0 of 1 have them"),
         (("profile", path, "--text", "output"), "no field 'output'"),
         (("profile", tmp_path / "none.jsonl"), "no file"),
         (("profile", tmp_path / "bad.jsonl"), "line 1 is no JSON"),

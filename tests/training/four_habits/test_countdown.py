@@ -181,3 +181,17 @@ def test_parts_share_nothing():
         split_problems([*problems[:3], Problem(problems[0].numbers[::-1], problems[0].target)], 2, 2)
     with pytest.raises(InputError, match="do not make"):
         split_problems(problems, 8, 8)
+
+
+def test_signs_can_be_left_out():
+    assert reachable([6, 3], signs="+") == {9}
+    assert reachable([6, 3], signs="+-") == {9, 3, -3}
+    assert reachable([6, 3], exact_int=True, signs="-/") == {3, 2}
+    assert solve(Problem((6, 3), 2), signs="+-*") is None
+    assert solve(Problem((6, 3), 2), signs="/") == "6 / 3"
+    for problem in generate(20, sizes=(3,), number_range=(1, 30), signs="+-", seed=1):
+        expression = solve(problem, signs="+-")
+        assert set(expression) <= set("0123456789 +-()")
+        assert evaluate(expression)[0] == problem.target
+    with pytest.raises(InputError, match="signs are some of"):
+        reachable([1, 2], signs="+^")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
 
 from firsthand.errors import InputError, NotFoundError
 from firsthand.training.four_habits.countdown import Problem
@@ -15,6 +17,7 @@ from firsthand.training.four_habits.habits import (
     BEHAVIOURS,
     BehaviourCounts,
     JudgeCounter,
+    agreement,
     count_meaning,
     count_rules,
     profile,
@@ -159,3 +162,23 @@ def test_what_does_not_fit():
         profile(["x"], [PROBLEM] * 2)
     with pytest.raises(InputError, match="a habit is"):
         count_rules("x").of("joy")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=30))
+def test_agreement_is_scikit_learns(pairs):
+    mine, theirs = ([BehaviourCounts(verification=pair[n]) for pair in pairs] for n in range(2))
+    found = agreement(mine, theirs)["verification"]
+    shown = np.array(pairs) > 0
+    if shown.all() or not shown.any():
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(cohen_kappa_score(*shown.T, labels=[False, True]))
+
+
+def test_agreement_leaves_out_what_is_missing():
+    mine = [BehaviourCounts(subgoal=None), BehaviourCounts(subgoal=1), BehaviourCounts()]
+    theirs = [BehaviourCounts(), BehaviourCounts(subgoal=3), BehaviourCounts()]
+    assert agreement(mine, theirs)["subgoal"] == 1
+    with pytest.raises(InputError, match="same traces"):
+        agreement(mine, theirs[:2])

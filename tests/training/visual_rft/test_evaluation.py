@@ -143,10 +143,8 @@ def test_names_and_boxes():
         ["<answer>(0,0),(100,100)</answer>", "no", "<answer>(9,9),(1,1)</answer>"], [A] * 3
     )
     assert boxes["mIoU"].value == boxes["IoU>0.5"].value == pytest.approx(1 / 3)
-    assert read_answers(["<answer>[{'Position': [0, 0, 1, 1]}]</answer>", "?"], "x") == [
-        [Detection((0, 0, 1, 1), 1.0, "x")],
-        None,
-    ]
+    answers = ["<answer>[{'Position': [0, 0, 1, 1]}]</answer>", "?", "<answer>No Objects</answer>"]
+    assert read_answers(answers, "x") == [[Detection((0, 0, 1, 1), 1.0, "x")], None, []]
 
 
 def test_lengths_that_differ():

@@ -1,8 +1,12 @@
 """Four habits: Countdown, habits of a trace, and traces that show them (arXiv 2503.01307).
 
-`profile(traces, problems)` counts verification, backtracking, subgoals and backward chaining; `make_priming` writes the
-sets that a model is primed on, with their controls.
+`profile(traces, problems)` counts verification, backtracking, subgoals and backward chaining; `make_priming` writes
+the sets that a model is primed on, with their controls; `run_condition` primes a model, lets it learn from rewards and
+looks at it on the way, and `HabitStudy` compares conditions. `enrich` finds text that shows habits, `predict_gains`
+fits what a model gains to the habits it began with.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from firsthand.training.four_habits.countdown import (
     Problem,
@@ -14,6 +18,7 @@ from firsthand.training.four_habits.countdown import (
     solve,
     split_problems,
 )
+from firsthand.training.four_habits.enrichment import EnrichedText, LikenessCounter, enrich
 from firsthand.training.four_habits.errors import (
     ExpressionError,
     JudgeParseError,
@@ -26,38 +31,94 @@ from firsthand.training.four_habits.habits import (
     BehaviourCounts,
     HabitProfile,
     JudgeCounter,
+    agreement,
+    count_all,
     count_meaning,
     count_rules,
     profile,
     read_rules,
 )
+from firsthand.training.four_habits.prediction import GainPrediction, HabitLine, predict_gains
 from firsthand.training.four_habits.priming import KINDS, Example, make_priming, prompt_of, within_tokens
+
+if TYPE_CHECKING:
+    from firsthand.training.four_habits.study import (
+        Estimate,
+        HabitStudy,
+        Look,
+        StudyConfig,
+        StudyTask,
+        countdown_rewards,
+        countdown_rows,
+        countdown_task,
+        run_condition,
+    )
 
 __all__ = [
     "BEHAVIOURS",
     "KINDS",
     "BehaviourCounts",
+    "EnrichedText",
+    "Estimate",
     "Example",
     "ExpressionError",
+    "GainPrediction",
+    "HabitLine",
     "HabitProfile",
+    "HabitStudy",
     "JudgeCounter",
     "JudgeParseError",
     "LeakageError",
+    "LikenessCounter",
+    "Look",
     "Problem",
     "Score",
+    "StudyConfig",
+    "StudyTask",
     "TokenBudgetError",
     "UnsolvableRangeError",
+    "agreement",
+    "count_all",
     "count_meaning",
     "count_rules",
+    "countdown_rewards",
+    "countdown_rows",
+    "countdown_task",
+    "enrich",
     "evaluate",
     "generate",
     "make_priming",
+    "predict_gains",
     "profile",
     "prompt_of",
     "reachable",
     "read_rules",
+    "run_condition",
     "score",
     "solve",
     "split_problems",
     "within_tokens",
 ]
+
+# These stand on torch, which importing the room must not load.
+_LATE = frozenset(
+    {
+        "Estimate",
+        "HabitStudy",
+        "Look",
+        "StudyConfig",
+        "StudyTask",
+        "countdown_rewards",
+        "countdown_rows",
+        "countdown_task",
+        "run_condition",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from firsthand.training.four_habits import study
+
+    return getattr(study, name)

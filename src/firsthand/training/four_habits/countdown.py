@@ -197,26 +197,32 @@ def score(
 # --- what can be reached ---------------------------------------------------------------------------------------
 
 
-def reachable(numbers: Sequence[int], *, exact_int: bool = False) -> set[Fraction]:
-    """Every value that an expression of all the numbers has.
+def reachable(numbers: Sequence[int], *, exact_int: bool = False, signs: str = "+-*/") -> set[Fraction]:
+    """Every value that an expression of all the numbers has, with these signs.
 
     With `exact_int` only the official generator's steps: a + b, a · b, |a − b|, and quotients that are whole.
     """
     if not numbers:
         raise InputError("there are no numbers")
-    return set(_values(tuple(sorted(Fraction(n) for n in numbers)), exact_int))
+    return set(_values(tuple(sorted(Fraction(n) for n in numbers)), exact_int, _checked_signs(signs)))
+
+
+def _checked_signs(signs: str) -> str:
+    if not signs or set(signs) - set("+-*/"):
+        raise InputError(f"signs are some of + - * /, got {signs!r}")
+    return "".join(sorted(set(signs)))
 
 
 @lru_cache(maxsize=200_000)
-def _values(numbers: tuple[Fraction, ...], exact_int: bool) -> frozenset[Fraction]:
+def _values(numbers: tuple[Fraction, ...], exact_int: bool, signs: str) -> frozenset[Fraction]:
     if len(numbers) == 1:
         return frozenset(numbers)
     found: set[Fraction] = set()
     for left, right in _pairs(len(numbers)):
         one, other = numbers[left], numbers[right]
         rest = [n for place, n in enumerate(numbers) if place not in (left, right)]
-        for value, _ in _steps(one, other, exact_int):
-            found |= _values(tuple(sorted([*rest, value])), exact_int)
+        for value, _ in _steps(one, other, exact_int, signs):
+            found |= _values(tuple(sorted([*rest, value])), exact_int, signs)
     return frozenset(found)
 
 
@@ -224,43 +230,49 @@ def _pairs(count: int) -> Iterator[tuple[int, int]]:
     return itertools.combinations(range(count), 2)
 
 
-def _steps(one: Fraction, other: Fraction, exact_int: bool) -> Iterator[tuple[Fraction, str]]:
+def _steps(one: Fraction, other: Fraction, exact_int: bool, signs: str) -> Iterator[tuple[Fraction, str]]:
     """Values of two numbers, and the sign that makes each; "-" and "/" take the larger first with `exact_int`."""
-    yield one + other, "+"
-    yield one * other, "*"
+    if "+" in signs:
+        yield one + other, "+"
+    if "*" in signs:
+        yield one * other, "*"
     if exact_int:
-        yield abs(one - other), "-"
         large, small = max(one, other), min(one, other)
-        if small and (large / small).denominator == 1:
+        if "-" in signs:
+            yield large - small, "-"
+        if "/" in signs and small and (large / small).denominator == 1:
             yield large / small, "/"
         return
-    yield one - other, "-"
-    yield other - one, "~-"
-    if other:
-        yield one / other, "/"
-    if one:
-        yield other / one, "~/"
+    if "-" in signs:
+        yield one - other, "-"
+        yield other - one, "~-"
+    if "/" in signs:
+        if other:
+            yield one / other, "/"
+        if one:
+            yield other / one, "~/"
 
 
-def solve(problem: Problem, *, exact_int: bool = False) -> str | None:
-    """An expression that solves the problem, or None where there is none; with `exact_int` as `reachable` says."""
-    found = _search([(Fraction(n), str(n)) for n in problem.numbers], Fraction(problem.target), exact_int)
+def solve(problem: Problem, *, exact_int: bool = False, signs: str = "+-*/") -> str | None:
+    """An expression that solves the problem, or None where there is none; `exact_int`, `signs` as in `reachable`."""
+    items = [(Fraction(n), str(n)) for n in problem.numbers]
+    found = _search(items, Fraction(problem.target), exact_int, _checked_signs(signs))
     return found if found is None or not found.startswith("(") else found[1:-1]
 
 
-def _search(items: list[tuple[Fraction, str]], target: Fraction, exact_int: bool) -> str | None:
+def _search(items: list[tuple[Fraction, str]], target: Fraction, exact_int: bool, signs: str) -> str | None:
     if len(items) == 1:
         return items[0][1] if items[0][0] == target else None
-    if target not in _values(tuple(sorted(value for value, _ in items)), exact_int):
+    if target not in _values(tuple(sorted(value for value, _ in items)), exact_int, signs):
         return None
     for left, right in _pairs(len(items)):
         (one, mine), (other, theirs) = items[left], items[right]
         rest = [item for place, item in enumerate(items) if place not in (left, right)]
-        for value, sign in _steps(one, other, exact_int):
+        for value, sign in _steps(one, other, exact_int, signs):
             first, second = (theirs, mine) if sign[0] == "~" else (mine, theirs)
             if exact_int and sign in "-/" and one < other:
                 first, second = theirs, mine
-            found = _search([*rest, (value, f"({first} {sign[-1]} {second})")], target, exact_int)
+            found = _search([*rest, (value, f"({first} {sign[-1]} {second})")], target, exact_int, signs)
             if found is not None:
                 return found
     return None
@@ -277,13 +289,14 @@ def generate(
     number_range: tuple[int, int] = (1, 99),
     target_range: tuple[int, int] = (10, 100),
     exact_int: bool = True,
+    signs: str = "+-*/",
     exclude: Iterable[Problem] = (),
     seed: int = 0,
 ) -> list[Problem]:
     """`count` problems that have a solution, no two with the same numbers and target.
 
-    Numbers and targets are drawn evenly from their ranges, ends included. Raises `UnsolvableRangeError` after 10 000
-    draws without a new problem.
+    Numbers and targets are drawn evenly from their ranges, ends included; a solution is one as `reachable` says.
+    Raises `UnsolvableRangeError` after 10 000 draws without a new problem.
     """
     if count < 0 or not sizes or min(sizes) < 2:
         raise InputError(f"a problem needs at least two numbers, got sizes {tuple(sizes)}")
@@ -309,7 +322,9 @@ def generate(
         size = int(rng.choice(sizes, p=weights / weights.sum()))
         numbers = tuple(int(n) for n in rng.integers(number_range[0], number_range[1] + 1, size))
         problem = Problem(numbers, int(rng.integers(target_range[0], target_range[1] + 1)))
-        if problem.key in seen or Fraction(problem.target) not in reachable(numbers, exact_int=exact_int):
+        if problem.key in seen or Fraction(problem.target) not in reachable(
+            numbers, exact_int=exact_int, signs=signs
+        ):
             missed += 1
             continue
         missed = 0

@@ -33,11 +33,15 @@ __all__ = [
     "HabitProfile",
     "JudgeCounter",
     "Step",
+    "agreement",
+    "count_all",
     "count_meaning",
     "count_rules",
+    "count_words",
     "profile",
     "read_rules",
     "read_steps",
+    "sentences",
 ]
 
 BEHAVIOURS = ("verification", "backtracking", "subgoal", "backward_chaining")
@@ -131,11 +135,24 @@ def count_rules(trace: str, problem: Problem | None = None, *, rules: Rules | No
         matches = [] if compiled is None else [match.span() for match in compiled.finditer(trace)]
         found[name] = len(matches)
         spans += [(name, start, end) for start, end in matches]
-    return BehaviourCounts(**found, tokens=_tokens(trace), spans=tuple(sorted(spans, key=lambda s: s[1:])))
+    return BehaviourCounts(
+        **found, tokens=count_words(trace), spans=tuple(sorted(spans, key=lambda s: s[1:]))
+    )
 
 
-def _tokens(text: str) -> int:
+def count_words(text: str) -> int:
+    """Words, numbers and signs of a text."""
     return len(re.findall(r"\w+|[^\w\s]", text))
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Where each sentence begins and ends: at full stops, question and exclamation marks, and line breaks."""
+    found = []
+    for match in re.finditer(r"[^.!?\n]+(?:\.(?=\d)[^.!?\n]*)*[.!?]*", text):
+        if match.group().strip():
+            start = match.start() + len(match.group()) - len(match.group().lstrip())
+            found.append((start, match.end()))
+    return found
 
 
 # --- by meaning ------------------------------------------------------------------------------------------------
@@ -209,7 +226,7 @@ def count_meaning(trace: str, problem: Problem) -> BehaviourCounts:
         backtracking=max(0, len(attempts) - 1),
         subgoal=reached,
         backward_chaining=len(backward),
-        tokens=_tokens(trace),
+        tokens=count_words(trace),
     )
 
 
@@ -279,7 +296,8 @@ class JudgeCounter:
         """Four questions a trace."""
         return [
             BehaviourCounts(
-                **dict[str, Any]((name, self._one(name, trace)) for name in BEHAVIOURS), tokens=_tokens(trace)
+                **dict[str, Any]((name, self._one(name, trace)) for name in BEHAVIOURS),
+                tokens=count_words(trace),
             )
             for trace in traces
         ]
@@ -327,22 +345,30 @@ class HabitProfile:
         return {**vars(self), "means": {name: list(value) for name, value in self.means.items()}}
 
 
+def count_all(
+    traces: Sequence[str],
+    problems: Sequence[Problem] | None = None,
+    counter: Callable[..., BehaviourCounts] | JudgeCounter = count_rules,
+) -> list[BehaviourCounts]:
+    """The habits of each trace, by any counter."""
+    if not traces:
+        raise InputError("there are no traces")
+    if problems is not None and len(problems) != len(traces):
+        raise InputError(f"{len(problems)} problems for {len(traces)} traces")
+    if isinstance(counter, JudgeCounter):
+        return counter.count(traces)
+    if problems is None:
+        return [counter(trace) for trace in traces]
+    return [counter(trace, problem) for trace, problem in zip(traces, problems, strict=True)]
+
+
 def profile(
     traces: Sequence[str],
     problems: Sequence[Problem] | None = None,
     counter: Callable[..., BehaviourCounts] | JudgeCounter = count_rules,
 ) -> HabitProfile:
     """Count the habits of `traces`, by rules, by meaning (with `problems`) or by a judge, and sum them up."""
-    if not traces:
-        raise InputError("there are no traces")
-    if problems is not None and len(problems) != len(traces):
-        raise InputError(f"{len(problems)} problems for {len(traces)} traces")
-    if isinstance(counter, JudgeCounter):
-        counts = counter.count(traces)
-    elif problems is None:
-        counts = [counter(trace) for trace in traces]
-    else:
-        counts = [counter(trace, problem) for trace, problem in zip(traces, problems, strict=True)]
+    counts = count_all(traces, problems, counter)
     means, shares, rates, missing = {}, {}, {}, {}
     for name in BEHAVIOURS:
         known = [(value, one.tokens) for one in counts if (value := one.of(name)) is not None]
@@ -355,6 +381,29 @@ def profile(
     return HabitProfile(
         means, shares, rates, missing, len(traces), sum(one.tokens for one in counts) / len(counts)
     )
+
+
+def agreement(mine: Sequence[BehaviourCounts], theirs: Sequence[BehaviourCounts]) -> dict[str, float]:
+    """Cohen's κ of two counters on whether each habit shows in a trace; NaN where neither ever differs from itself.
+
+    Traces without a count in either are left out of that habit.
+    """
+    if len(mine) != len(theirs) or not mine:
+        raise InputError(
+            f"two counters' counts of the same traces are compared; got {len(mine)} and {len(theirs)}"
+        )
+    found = {}
+    for name in BEHAVIOURS:
+        pairs = [(a.of(name), b.of(name)) for a, b in zip(mine, theirs, strict=True)]
+        shown = np.array([(a > 0, b > 0) for a, b in pairs if a is not None and b is not None], dtype=float)
+        if not len(shown):
+            found[name] = math.nan
+            continue
+        first, second = shown.mean(axis=0)
+        chance = first * second + (1 - first) * (1 - second)
+        same = float((shown[:, 0] == shown[:, 1]).mean())
+        found[name] = math.nan if chance == 1 else float((same - chance) / (1 - chance))
+    return found
 
 
 def _interval(values: Any) -> tuple[float, float, float]:

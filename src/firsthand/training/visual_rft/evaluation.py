@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firsthand.errors import InputError
-from firsthand.training.visual_rft.answers import Detection, parse_box, parse_detections
+from firsthand.training.visual_rft.answers import Detection, answered_boxes, parse_box
 from firsthand.training.visual_rft.rewards import classification_reward
 from firsthand.vision import Box, iou, iou_matrix
 
@@ -192,10 +192,13 @@ def evaluate_classification(
 
 
 def read_answers(texts: Sequence[str], label: str | None = None) -> list[list[Detection] | None]:
-    """Detections of each answer, with `label` where the answer names none."""
+    """Detections of each answer, with `label` where the answer names none; None for what cannot be read.
+
+    An answer that says there is nothing has no detections, which is not the same.
+    """
     found = []
     for text in texts:
-        parsed = parse_detections(text)
+        parsed = answered_boxes(text)
         found.append(
             None
             if parsed is None

@@ -1,0 +1,246 @@
+"""One token after another for many answers at once, and a policy that samples so.
+
+Two ways with the same results: any Hugging Face causal model through its own cache, and small plain Llamas on the CPU,
+where the framework around a step costs more than the step. Both read the prompts once for a whole group and let answers
+go that have ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from firsthand.errors import InputError
+from firsthand.lm.backend import transformers_class
+from firsthand.rl.policy import CausalPolicy, Samples
+
+__all__ = [
+    "BatchDecoder",
+    "BatchPolicy",
+    "HFBatchDecoder",
+    "LlamaBatchDecoder",
+    "batch_decoder",
+    "is_plain_llama",
+]
+
+WIDEST = 512  # hidden units beyond which arithmetic outweighs the framework
+
+
+class BatchDecoder(Protocol):
+    """N texts that grow by a token a step."""
+
+    logits: Tensor  # (N, V), of what comes next
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Add `tokens` (N,); the logits (N, V) of what comes next."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these of the N texts alone (indices, ascending)."""
+        ...
+
+
+def batch_decoder(model: Any, prompts: Tensor, mask: Tensor, group_size: int, room: int) -> BatchDecoder:
+    """Texts that begin with `prompts` (B, P), padded on the left, `group_size` of each, to grow by `room` tokens."""
+    kind = LlamaBatchDecoder if is_plain_llama(model) else HFBatchDecoder
+    return kind(model, prompts, mask, group_size, room)
+
+
+def is_plain_llama(model: Any) -> bool:
+    """Whether `LlamaBatchDecoder` computes what this model does, sooner."""
+    config = getattr(model, "config", None)
+    if type(model).__name__ != "LlamaForCausalLM" or config is None:
+        return False
+    rope = getattr(config, "rope_parameters", None) or {}
+    weights = list(model.parameters())
+    return (
+        rope.get("rope_type", "default") in ("default", "linear", "llama3")
+        and config.hidden_act == "silu"
+        and not (config.attention_bias or config.mlp_bias)
+        and config.hidden_size <= WIDEST
+        and all(w.device.type == "cpu" and w.dtype in (torch.float32, torch.float64) for w in weights)
+        # Adapters and quantised layers put other modules in these places.
+        and all(
+            type(getattr(block, name)) is nn.Linear
+            for layer in model.model.layers
+            for block, names in ((layer.self_attn, "qkvo"), (layer.mlp, ("gate", "up", "down")))
+            for name in (f"{one}_proj" for one in names)
+        )
+    )
+
+
+class _Read:
+    """The prompts, read once, as a Hugging Face cache for every text."""
+
+    def __init__(self, model: Any, prompts: Tensor, mask: Tensor, group_size: int) -> None:
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        self.cache = transformers_class("DynamicCache")(config=model.config)
+        self.logits: Tensor = model(
+            input_ids=prompts, attention_mask=mask, position_ids=positions, past_key_values=self.cache,
+            use_cache=True, logits_to_keep=1,
+        ).logits[:, -1].repeat_interleave(group_size, 0)  # fmt: skip
+        self.seen = mask.repeat_interleave(group_size, 0)  # (N, P)
+        self.place = positions[:, -1].repeat_interleave(group_size, 0)  # (N,)
+
+
+class HFBatchDecoder:
+    """Any Hugging Face causal model."""
+
+    def __init__(self, model: Any, prompts: Tensor, mask: Tensor, group_size: int, room: int) -> None:
+        del room
+        self.model = model
+        read = _Read(model, prompts, mask, group_size)
+        read.cache.batch_repeat_interleave(group_size)
+        self.cache, self.logits, self.seen, self.place = read.cache, read.logits, read.seen, read.place
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """As `BatchDecoder.step`."""
+        self.seen = torch.cat([self.seen, self.seen.new_ones((len(self.seen), 1))], 1)
+        self.place = self.place + 1
+        self.logits = self.model(
+            input_ids=tokens[:, None], attention_mask=self.seen, position_ids=self.place[:, None],
+            past_key_values=self.cache, use_cache=True,
+        ).logits[:, -1]  # fmt: skip
+        return self.logits
+
+    def keep(self, rows: Tensor) -> None:
+        """As `BatchDecoder.keep`."""
+        self.cache.batch_select_indices(rows)
+        self.seen, self.place, self.logits = self.seen[rows], self.place[rows], self.logits[rows]
+
+
+class LlamaBatchDecoder:
+    """A plain Llama: fused projections, keys and values in one buffer that is filled in place."""
+
+    def __init__(self, model: Any, prompts: Tensor, mask: Tensor, group_size: int, room: int) -> None:
+        read = _Read(model, prompts, mask, group_size)
+        self.logits, self.place = read.logits, read.place
+        config = model.config
+        self.heads, self.groups = config.num_attention_heads, config.num_key_value_heads
+        self.width = config.head_dim or config.hidden_size // self.heads
+        self.epsilon = config.rms_norm_eps
+        self.embedding, self.norm = model.model.embed_tokens.weight, model.model.norm.weight
+        self.output = model.get_output_embeddings().weight
+        self.layers = [_fused(layer) for layer in model.model.layers]
+        self.end = prompts.shape[1]
+        longest = self.end + room
+        numbers = torch.arange(longest)[None]
+        cos, sin = model.model.rotary_emb(self.embedding[:1, None], numbers)
+        self.cos, self.sin = cos[0, :, None], sin[0, :, None]  # (longest, 1, D)
+        self.cos, self.sin = self.cos.to(self.embedding.dtype), self.sin.to(self.embedding.dtype)
+        count = len(prompts) * group_size
+        # (layers, 2, N, H_kv, longest, D): keys and values
+        self.kept = self.embedding.new_zeros((len(self.layers), 2, count, self.groups, longest, self.width))
+        for number in range(len(self.layers)):
+            layer = read.cache.layers[number]
+            self.kept[number, 0, :, :, : self.end] = layer.keys.repeat_interleave(group_size, 0)
+            self.kept[number, 1, :, :, : self.end] = layer.values.repeat_interleave(group_size, 0)
+        self.hidden: Tensor | None = None  # (N, 1, 1, longest): what padding adds to scores
+        if not bool(mask.all()):
+            self.hidden = self.embedding.new_zeros((count, 1, 1, longest))
+            self.hidden[..., : self.end].masked_fill_(read.seen[:, None, None] == 0, -math.inf)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """As `BatchDecoder.step`."""
+        self.place = self.place + 1
+        cos, sin = self.cos[self.place], self.sin[self.place]  # (N, 1, D)
+        count, end = len(tokens), self.end + 1
+        mask = None if self.hidden is None else self.hidden[..., :end]
+        state = functional.embedding(tokens, self.embedding)  # (N, d)
+        for number, layer in enumerate(self.layers):
+            normed = self._normed(state, layer["attention_norm"])
+            split = (normed @ layer["qkv"]).view(count, self.heads + 2 * self.groups, self.width)
+            turned = split[:, : self.heads + self.groups]
+            one, other = turned.chunk(2, -1)
+            turned = turned * cos + torch.cat([-other, one], -1) * sin
+            keys, values = self.kept[number]
+            keys[:, :, self.end] = turned[:, self.heads :]
+            values[:, :, self.end] = split[:, self.heads + self.groups :]
+            query = turned[:, : self.heads].view(count, self.groups, -1, self.width)
+            mixed = functional.scaled_dot_product_attention(
+                query, keys[:, :, :end], values[:, :, :end], attn_mask=mask
+            )
+            state = torch.addmm(state, mixed.reshape(count, -1), layer["output"])
+            gate, up = (self._normed(state, layer["mlp_norm"]) @ layer["gate_up"]).chunk(2, -1)
+            state = torch.addmm(state, functional.silu(gate) * up, layer["down"])
+        self.end = end
+        self.logits = self._normed(state, self.norm) @ self.output.T
+        return self.logits
+
+    def _normed(self, state: Tensor, weight: Tensor) -> Tensor:
+        return functional.rms_norm(state, weight.shape, weight, self.epsilon)
+
+    def keep(self, rows: Tensor) -> None:
+        """As `BatchDecoder.keep`."""
+        kept = self.kept.new_empty((*self.kept.shape[:2], len(rows), *self.kept.shape[3:]))
+        kept[..., : self.end, :] = self.kept[:, :, rows, :, : self.end]
+        self.kept = kept
+        self.place, self.logits = self.place[rows], self.logits[rows]
+        if self.hidden is not None:
+            self.hidden = self.hidden[rows]
+
+
+def _fused(layer: Any) -> dict[str, Tensor]:
+    """A layer's weights, input first, projections of the same input side by side."""
+    attention, mlp = layer.self_attn, layer.mlp
+
+    def joined(*linears: Any) -> Tensor:
+        return torch.cat([linear.weight for linear in linears]).T.contiguous()
+
+    return {
+        "attention_norm": layer.input_layernorm.weight,
+        "qkv": joined(attention.q_proj, attention.k_proj, attention.v_proj),
+        "output": joined(attention.o_proj),
+        "mlp_norm": layer.post_attention_layernorm.weight,
+        "gate_up": joined(mlp.gate_proj, mlp.up_proj),
+        "down": joined(mlp.down_proj),
+    }
+
+
+class BatchPolicy(CausalPolicy):
+    """A `CausalPolicy` whose answers leave the batch once they have ended, and whose small Llamas run bare.
+
+    The same distribution of answers; from one seed other draws, since fewer answers take part in a step.
+    """
+
+    @torch.no_grad()
+    def sample(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        group_size: int = 1,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        generator: torch.Generator,
+    ) -> Samples:
+        """As `Policy.sample`: the prompts are read once, whatever the group's size."""
+        if group_size < 1 or max_new_tokens < 1 or temperature < 0:
+            raise InputError("group_size and max_new_tokens are at least 1, temperature at least 0")
+        prompts, mask = self._prompts(rows)
+        decoder = batch_decoder(self.model, prompts, mask, group_size, max_new_tokens)
+        count = len(rows) * group_size
+        tokens = torch.full((count, max_new_tokens), self.pad_id, device=self.device)
+        kept = torch.zeros_like(tokens)
+        stops = torch.tensor(self.stop_ids, device=self.device)
+        there = torch.arange(count, device=self.device)  # which answers the decoder still has
+        going = torch.ones(count, dtype=torch.bool, device=self.device)  # and which of these have not ended
+        step = 0
+        for step in range(max_new_tokens):
+            chosen = self._draw(decoder.logits, temperature, generator)
+            tokens[there, step] = torch.where(going, chosen, self.pad_id)
+            kept[there, step] = going.long()
+            going = going & ~torch.isin(chosen, stops)
+            left = int(going.sum())
+            if step + 1 == max_new_tokens or not left:
+                break
+            if left <= 0.75 * len(going):
+                rest = going.nonzero()[:, 0]
+                decoder.keep(rest)
+                there, chosen, going = there[rest], chosen[rest], going[rest]
+            decoder.step(chosen)
+        return Samples(prompts, mask, tokens[:, : step + 1], kept[:, : step + 1], group_size)

@@ -1,0 +1,512 @@
+"""Prime a model, let it learn from rewards, and watch accuracy and habits: one condition of a study, and many together.
+
+The task is anybody's: rows with prompts, a reward, and what counts as right. `countdown_task` is the paper's. A
+condition is a set of examples that the model imitates first; without examples it learns from rewards as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from firsthand.errors import InputError
+from firsthand.launch import this_rank
+from firsthand.launch.cache import write_atomically
+from firsthand.lm.backend import require
+from firsthand.rl import Rewards
+from firsthand.rl.trainer import GRPOConfig, SupervisedConfig, train_grpo, train_supervised
+from firsthand.training.four_habits.countdown import Problem, score
+from firsthand.training.four_habits.habits import BEHAVIOURS, BehaviourCounts, count_rules, profile
+from firsthand.training.four_habits.prediction import GainPrediction, predict_gains
+from firsthand.training.four_habits.priming import prompt_of
+
+__all__ = [
+    "Estimate",
+    "HabitStudy",
+    "Look",
+    "StudyConfig",
+    "StudyTask",
+    "countdown_rewards",
+    "countdown_rows",
+    "countdown_task",
+    "run_condition",
+]
+
+Stage = Literal["start", "primed", "learnt"]
+Counter = Callable[[str, Problem | None], BehaviourCounts]
+
+
+# --- the task -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StudyTask:
+    """What is learnt, and how it is judged.
+
+    Attributes:
+        rows: to learn from: a `prompt` and the columns that rewards read.
+        tests: rows to be measured on; none of their prompts may be among `rows`.
+        rewards: of learning.
+        correct: from answers and columns to 1 where an answer is right and 0 where it is not: a reward for form is
+            no success.
+        counter: habits of an answer; it is given the row's Countdown problem where it has one, else None.
+        held_back: rows by whose accuracy a state of priming is chosen (`StudyConfig.choose_every`).
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    tests: Sequence[Mapping[str, Any]]
+    rewards: Rewards
+    correct: Callable[..., Sequence[float]]
+    counter: Counter = count_rules
+    held_back: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        if not self.rows or not self.tests:
+            raise InputError("a study needs rows to learn from and tests")
+        known = {json.dumps(row.get("prompt")) for row in self.rows}
+        shared = sum(json.dumps(row.get("prompt")) in known for row in (*self.tests, *self.held_back))
+        if shared:
+            from firsthand.training.four_habits.errors import LeakageError
+
+            raise LeakageError(f"{shared} prompts of the tests are among the rows that are learnt from")
+
+
+def countdown_rewards(
+    *, format_score: float = 0.1, partial: Literal["proximity"] | None = None
+) -> tuple[Rewards, Callable[..., list[float]]]:
+    """The reward of Countdown (`score`), and what counts as right; both read `numbers` and `target`."""
+
+    def countdown(
+        completions: Sequence[Any], numbers: Sequence[Any], target: Sequence[Any], **_: Any
+    ) -> list[float]:
+        return [found.value for found in _scored(completions, numbers, target, format_score, partial)]
+
+    def correct(
+        completions: Sequence[Any], numbers: Sequence[Any], target: Sequence[Any], **_: Any
+    ) -> list[float]:
+        return [float(found.correct) for found in _scored(completions, numbers, target, 0.0, None)]
+
+    return Rewards([countdown]), correct
+
+
+def _scored(
+    completions: Sequence[Any],
+    numbers: Sequence[Any],
+    targets: Sequence[Any],
+    format_score: float,
+    partial: Any,
+) -> list[Any]:
+    from firsthand.rl.rewards import answer_text
+
+    return [
+        score(answer_text(text), Problem(tuple(n), t), format_score=format_score, partial=partial)
+        for text, n, t in zip(completions, numbers, targets, strict=True)
+    ]
+
+
+def countdown_rows(
+    problems: Iterable[Problem], prompt: Callable[[Problem], str] = prompt_of
+) -> list[dict[str, Any]]:
+    """Problems as rows: `prompt`, `numbers`, `target`."""
+    return [
+        {"prompt": prompt(problem), "numbers": list(problem.numbers), "target": problem.target}
+        for problem in problems
+    ]
+
+
+def countdown_task(
+    rows: Sequence[Problem],
+    tests: Sequence[Problem],
+    *,
+    prompt: Callable[[Problem], str] = prompt_of,
+    counter: Counter = count_rules,
+    held_back: Sequence[Problem] = (),
+    format_score: float = 0.1,
+    partial: Literal["proximity"] | None = None,
+) -> StudyTask:
+    """Countdown as a task."""
+    rewards, correct = countdown_rewards(format_score=format_score, partial=partial)
+    return StudyTask(
+        countdown_rows(rows, prompt), countdown_rows(tests, prompt), rewards, correct, counter,
+        countdown_rows(held_back, prompt),
+    )  # fmt: skip
+
+
+# --- one condition --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """How long a model is primed and learns, and how it is looked at.
+
+    Attributes:
+        priming, learning: of both stages.
+        every: steps of learning between looks (the last step is always looked at).
+        samples: answers to each test prompt at a look, drawn at the temperature of learning.
+        samples_at_the_ends: the same before learning and after it; 0 is `samples`.
+        choose_every: steps of priming between looks at the rows held back, the best of which is taken (of equal ones
+            the first); 0 takes the last.
+        batch: prompts that a look answers at once.
+        backend: "torch" (this process) or "trl" (TRL's GRPOTrainer: accelerate, torchrun, vLLM).
+    """
+
+    priming: SupervisedConfig = field(
+        default_factory=lambda: SupervisedConfig(steps=60, batch=64, learning_rate=1e-5)
+    )
+    learning: GRPOConfig = field(default_factory=GRPOConfig)
+    every: int = 50
+    samples: int = 1
+    samples_at_the_ends: int = 0
+    choose_every: int = 0
+    batch: int = 64
+    backend: Literal["torch", "trl"] = "torch"
+
+    def __post_init__(self) -> None:
+        if (
+            min(self.every, self.samples, self.batch) < 1
+            or min(self.choose_every, self.samples_at_the_ends) < 0
+        ):
+            raise InputError("every, samples and batch are at least 1")
+        if self.backend not in ("torch", "trl"):
+            raise InputError(f"a backend is torch or trl, got {self.backend!r}")
+
+
+@dataclass(frozen=True)
+class Look:
+    """A model at one moment.
+
+    Attributes:
+        stage, step: "start", "primed", or "learnt" with the steps of learning so far.
+        correct: of each test prompt, the share of its answers that are right.
+        habits: counts an answer, by habit.
+        tokens: words, numbers and signs an answer.
+    """
+
+    stage: Stage
+    step: int
+    correct: tuple[float, ...]
+    habits: dict[str, float]
+    tokens: float
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over test prompts."""
+        return sum(self.correct) / len(self.correct)
+
+
+def run_condition(
+    policy: Any,
+    task: StudyTask,
+    examples: Sequence[Mapping[str, Any]],
+    config: StudyConfig | None = None,
+    *,
+    folder: Path | None = None,
+    on_look: Callable[[Look], None] | None = None,
+) -> list[Look]:
+    """Prime `policy` on `examples` (rows with `prompt` and `answer`; none for no priming), let it learn, in place.
+
+    Looks are taken at the start, after priming, and every `config.every` steps of learning. With `folder` the state is
+    kept there, and a run that was cut off goes on from it, to the same weights.
+    """
+    config = config or StudyConfig()
+    # Of several processes the first one alone keeps states; the others get to the same ones.
+    kept = _Kept(folder if this_rank().first else None, policy, task, examples, config)
+    looks = kept.looks
+
+    def look(stage: Stage, step: int) -> None:
+        if any((one.stage, one.step) == (stage, step) for one in looks):
+            return
+        ends = stage != "learnt" or step == config.learning.steps
+        looks.append(
+            _look(policy, task, config, stage, step, (ends and config.samples_at_the_ends) or config.samples)
+        )
+        kept.write()
+        if on_look is not None:
+            on_look(looks[-1])
+
+    if not kept.primed:
+        look("start", 0)
+        if examples:
+            _prime(policy, task, examples, config)
+        kept.write_primed()
+    look("primed", 0)
+
+    def learnt(step: int) -> None:
+        if step % config.every == 0 or step == config.learning.steps:
+            look("learnt", step)
+
+    if config.backend == "trl":
+        _learn_with_trl(policy, task, config, folder, learnt)
+    else:
+        train_grpo(
+            policy, task.rows, task.rewards, config.learning,
+            checkpoint=None if folder is None else folder / "learning.pt", every=config.every,
+            rollouts=None if folder is None else folder / "rollouts.jsonl",
+            on_step=lambda step, _: learnt(step),
+        )  # fmt: skip
+    return looks
+
+
+def _prime(policy: Any, task: StudyTask, examples: Sequence[Mapping[str, Any]], config: StudyConfig) -> None:
+    best: tuple[float, Any] | None = None
+
+    def choose(step: int, _: Mapping[str, float]) -> None:
+        nonlocal best
+        if step % config.choose_every and step != config.priming.steps:
+            return
+        found = _answers(policy, task.held_back, config, 0, step, config.samples)
+        rate = float(np.mean(task.correct(found, **_columns(task.held_back, config.samples))))
+        if best is None or rate > best[0]:
+            best = rate, copy.deepcopy(policy.module.state_dict())
+
+    if config.choose_every and not task.held_back:
+        raise InputError("choose_every takes the best state on rows held back: give some")
+    train_supervised(policy, examples, config.priming, on_step=choose if config.choose_every else None)
+    if best is not None:
+        policy.module.load_state_dict(best[1])
+
+
+def _learn_with_trl(
+    policy: Any, task: StudyTask, config: StudyConfig, folder: Path | None, learnt: Callable[[int], None]
+) -> None:
+    require("trl")
+    import tempfile
+
+    from transformers import TrainerCallback
+
+    from firsthand.rl.trl_backend import trl_trainer
+
+    class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            del args, control, kwargs
+            learnt(int(state.global_step))
+
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = trl_trainer(
+            policy.model, policy.tokenizer, list(task.rows), task.rewards, config.learning,
+            Path(scratch) if folder is None else folder / "trl", processes=this_rank().world,
+            rollouts=None if folder is None else folder / "rollouts.jsonl",
+        )  # fmt: skip
+        trainer.add_callback(Watch())
+        trainer.train()
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+
+def _look(policy: Any, task: StudyTask, config: StudyConfig, stage: Stage, step: int, samples: int) -> Look:
+    texts = _answers(policy, task.tests, config, 1 + (stage == "learnt"), step, samples)
+    right = np.array(task.correct(texts, **_columns(task.tests, samples)), dtype=float).reshape(-1, samples)
+    problems = [_problem(row) for row in task.tests for _ in range(samples)]
+    found = profile(texts, cast(Any, problems), task.counter)
+    return Look(
+        stage, step, tuple(float(value) for value in right.mean(axis=1)),
+        {name: found.means[name][0] for name in BEHAVIOURS}, found.tokens,
+    )  # fmt: skip
+
+
+def _answers(
+    policy: Any, rows: Sequence[Mapping[str, Any]], config: StudyConfig, stream: int, step: int, samples: int
+) -> list[str]:
+    """`samples` answers to each row's prompt, in a row; they depend on the seed, the stage and the step alone."""
+    require("torch")
+    import torch
+
+    was_training = policy.module.training
+    policy.module.eval()
+    state = np.random.SeedSequence([config.learning.seed, 1_000 + stream, step]).generate_state(1, np.uint64)[
+        0
+    ]
+    generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    texts: list[str] = []
+    for start in range(0, len(rows), config.batch):
+        drawn = policy.sample(
+            rows[start : start + config.batch], group_size=samples, max_new_tokens=config.learning.max_new_tokens,
+            temperature=config.learning.temperature, generator=generator,
+        )  # fmt: skip
+        texts += policy.texts(drawn)
+    policy.module.train(was_training)
+    return texts
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], samples: int) -> dict[str, list[Any]]:
+    names = sorted({name for row in rows for name in row if name != "prompt"})
+    return {name: [row.get(name) for row in rows for _ in range(samples)] for name in names}
+
+
+def _problem(row: Mapping[str, Any]) -> Problem | None:
+    if "numbers" not in row or "target" not in row:
+        return None
+    return Problem(tuple(int(n) for n in row["numbers"]), int(row["target"]))
+
+
+class _Kept:
+    """What a run that was cut off goes on from: its looks, and the weights as priming left them."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        policy: Any,
+        task: StudyTask,
+        examples: Sequence[Mapping[str, Any]],
+        config: StudyConfig,
+    ) -> None:
+        self.folder, self.policy, self.looks = folder, policy, list[Look]()
+        self.settings = json.dumps(
+            [asdict(config), len(task.rows), len(task.tests), len(examples)], sort_keys=True
+        )
+        self.primed = False
+        if folder is not None and (folder / "looks.json").is_file():
+            self._read(folder)
+
+    def _read(self, folder: Path) -> None:
+        import torch
+
+        try:
+            found = json.loads((folder / "looks.json").read_text(encoding="utf-8"))
+            looks = [Look(**{**one, "correct": tuple(one["correct"])}) for one in found["looks"]]
+            same = found["settings"] == self.settings
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder / 'looks.json'} cannot be read ({error!r}); delete {folder}"
+            ) from error
+        if not same:
+            raise InputError(
+                f"{folder} belongs to a run with other settings; use another folder, or delete it"
+            )
+        self.looks = looks
+        if (folder / "primed.pt").is_file():
+            self.policy.module.load_state_dict(
+                torch.load(folder / "primed.pt", map_location="cpu", weights_only=True)
+            )
+            self.primed = True
+
+    def write(self) -> None:
+        if self.folder is not None:
+            text = json.dumps(
+                {"settings": self.settings, "looks": [asdict(one) for one in self.looks]}, indent=1
+            )
+            write_atomically(self.folder / "looks.json", text)
+
+    def write_primed(self) -> None:
+        import torch
+
+        if self.folder is not None:
+            beside = self.folder / f".primed.pt.{os.getpid()}.part"
+            torch.save(self.policy.module.state_dict(), beside)
+            beside.replace(self.folder / "primed.pt")
+
+
+# --- many conditions ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class HabitStudy:
+    """The looks of every condition, one list a seed, all with the same tests.
+
+    Intervals are over seeds where there are 3 or more, else over test prompts (t in both cases).
+    """
+
+    looks: Mapping[str, Sequence[Sequence[Look]]]
+
+    def accuracy(self, condition: str, when: Literal["start", "primed", "end"] = "end") -> Estimate:
+        """Test accuracy of a condition."""
+        return _estimate([_at(looks, when).correct for looks in self._of(condition)])
+
+    def gain(self, condition: str) -> Estimate:
+        """Accuracy at the end less that after priming."""
+        return _estimate([_less(_at(looks, "end"), _at(looks, "primed")) for looks in self._of(condition)])
+
+    def difference(
+        self, condition: str, control: str, when: Literal["start", "primed", "end"] = "end"
+    ) -> Estimate:
+        """Accuracy of a condition less that of another one, seed by seed and prompt by prompt."""
+        pairs = zip(self._of(condition), self._of(control), strict=True)
+        return _estimate([_less(_at(mine, when), _at(theirs, when)) for mine, theirs in pairs])
+
+    def predict_gains(self) -> GainPrediction:
+        """Gains by the habits after priming; every condition of every seed is one model."""
+        every = [looks for runs in self.looks.values() for looks in runs]
+        return predict_gains(
+            [_at(looks, "primed").habits for looks in every],
+            [_at(looks, "end").accuracy - _at(looks, "primed").accuracy for looks in every],
+        )
+
+    def curve(self, condition: str) -> list[dict[str, Any]]:
+        """Accuracy, habits and length by step of learning (0 is the primed model), mean over seeds."""
+        points: dict[int, list[Look]] = {}
+        for looks in self._of(condition):
+            for one in looks:
+                if one.stage != "start":
+                    points.setdefault(one.step, []).append(one)
+        return [
+            {
+                "step": step,
+                "accuracy": float(np.mean([one.accuracy for one in some])),
+                "habits": {name: float(np.mean([one.habits[name] for one in some])) for name in BEHAVIOURS},
+                "tokens": float(np.mean([one.tokens for one in some])),
+            }
+            for step, some in sorted(points.items())
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Figures of every condition, as JSON has them."""
+        return {
+            "conditions": {
+                name: {
+                    **{when: vars(self.accuracy(name, when)) for when in ("start", "primed", "end")},
+                    "gain": vars(self.gain(name)),
+                    "curve": self.curve(name),
+                }
+                for name in self.looks
+            },
+            "prediction": self.predict_gains().as_dict() if sum(map(len, self.looks.values())) >= 3 else None,
+        }
+
+    def _of(self, condition: str) -> Sequence[Sequence[Look]]:
+        if condition not in self.looks:
+            raise InputError(f"a condition is one of {', '.join(self.looks)}, got {condition!r}")
+        return self.looks[condition]
+
+
+def _at(looks: Sequence[Look], when: str) -> Look:
+    if when == "end":
+        return looks[-1]
+    return next(one for one in looks if one.stage == when)
+
+
+def _less(mine: Look, theirs: Look) -> tuple[float, ...]:
+    return tuple(a - b for a, b in zip(mine.correct, theirs.correct, strict=True))
+
+
+def _estimate(by_seed: Sequence[Sequence[float]]) -> Estimate:
+    """The mean and its t interval: over seeds from 3 on, else over prompts."""
+    from scipy.stats import t
+
+    table = np.array(by_seed, dtype=float)
+    units = table.mean(axis=1) if len(table) >= 3 else table.mean(axis=0)
+    mean = float(units.mean())
+    if len(units) < 2:
+        return Estimate(mean, math.nan, math.nan)
+    half = float(t.ppf(0.975, len(units) - 1) * units.std(ddof=1) / math.sqrt(len(units)))
+    return Estimate(mean, mean - half, mean + half)
