@@ -63,10 +63,10 @@ def test_a_tokenizer_counts():
 
 def test_rewriting():
     shown, plain = enrich(
-        [SHOWN, PLAIN, PLAIN], match_tokens=False, rewrite=(str.upper, lambda text: f"Step 1. {text}")
+        [SHOWN, PLAIN, PLAIN], match_tokens=False, rewrite=(str.upper, lambda text: f"In words: {text}")
     )
     assert shown[0].text == SHOWN.upper()
-    assert plain[0].text == f"Step 1. {PLAIN}"
+    assert plain[0].text == f"In words: {PLAIN}"
     assert plain[0].tokens == count_words(plain[0].text)
     _, spoilt = enrich([PLAIN], match_tokens=False, rewrite=(str, lambda text: "Wait. " + text))
     assert not spoilt  # a plain text that shows a habit after all is dropped

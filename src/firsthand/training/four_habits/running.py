@@ -120,7 +120,7 @@ def _absolute(settings: StudySettings) -> StudySettings:
 
     def condition(text: str) -> str:
         name, own, file = text.partition("=")
-        return f"{name}{own}{path(file) or ''}"
+        return f"{name}={path(file)}" if own else name
 
     return settings.model_copy(
         update={
