@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
 from firsthand.errors import FirsthandError
 from firsthand.training.four_habits.command import app
+from tests.training.verbs_for_tests import caller
 
-
-def call(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.stdout
+call = caller(app)
 
 
 def test_prime_and_profile(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
 from firsthand.errors import FirsthandError
 from firsthand.launch.settings import read_settings
@@ -15,14 +14,9 @@ from firsthand.training.four_habits.command import app
 from firsthand.training.four_habits.config import StudySettings
 from firsthand.training.four_habits.running import run_study
 from tests.launch.torchrun_for_tests import torchrun
+from tests.training.verbs_for_tests import caller
 
-
-def call(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.stdout
+call = caller(app)
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from firsthand.errors import InputError
 from firsthand.rl import Rewards
 from firsthand.rl.rollouts import RolloutFile
 from firsthand.training.visual_rft.command import app
+from tests.training.verbs_for_tests import caller
 
-
-def call(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.stdout
+call = caller(app)
 
 
 @pytest.fixture

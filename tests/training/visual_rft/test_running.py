@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from firsthand.errors import InputError, ModelNotFoundError, NotFoundError
 from firsthand.launch.settings import commented_toml, read_settings
@@ -16,14 +15,9 @@ from firsthand.training.visual_rft.command import app
 from firsthand.training.visual_rft.config import FitSettings
 from firsthand.training.visual_rft.running import load_model
 from firsthand.training.visual_rft.tiny_llava import tiny_llava
+from tests.training.verbs_for_tests import caller
 
-
-def call(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.stdout
+call = caller(app)
 
 
 @pytest.fixture(scope="module")
