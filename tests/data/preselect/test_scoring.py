@@ -312,14 +312,18 @@ def unbroken():
     return time.perf_counter() - started
 
 whole, expected = min(unbroken() for _ in range(3)), contents()  # on a busy machine one alone may be slow
-killed = halves = equal = 0
+killed = halves = equal = tries = 0
 rng = random.Random(20)
-for _ in range(moments):
+while killed < moments and tries < 5 * moments:
+    tries += 1
     shutil.rmtree(out)
     child = elsewhere()
     time.sleep(rng.random() * whole)
     os.kill(child, signal.SIGKILL)
-    killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -signal.SIGKILL:
+        whole *= 0.9  # it was done already: the machine is less busy than it was
+        continue
+    killed += 1
     halves += contents() != expected
     assert os.waitpid(elsewhere(), 0)[1] == 0
     equal += contents() == expected
@@ -338,6 +342,6 @@ def test_killed_at_twenty_random_moments(tmp_path, scorer_folder):
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
     assert found["equal"] == 20
-    assert found["killed"] >= 15  # it was under way
+    assert found["killed"] == 20
     assert found["halves"] >= 15  # and something was missing, or half there
     assert found["files"] > 30
