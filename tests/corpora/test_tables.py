@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from firsthand.corpora.tables import arrow, stored_key, write_table
+from firsthand.corpora.tables import arrow, stored_key, stored_rows, write_table
 from firsthand.errors import MissingDependencyError
 
 TABLE = pa.table({"id": ["a", "b"], "n": [1, 2]})
@@ -19,6 +19,7 @@ def test_a_table_comes_back_with_its_key(tmp_path):
     assert stored_key(path) is None
     write_table(TABLE, path, "key:0")
     assert stored_key(path) == "key:0"
+    assert stored_rows(path) == 2
     with path.open("rb") as stream:
         assert pq.read_table(stream).to_pylist() == TABLE.to_pylist()
     assert [found.name for found in path.parent.iterdir()] == ["0.parquet"]

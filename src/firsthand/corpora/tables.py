@@ -13,7 +13,7 @@ from typing import Any
 from firsthand.corpora.files import parquet_module
 from firsthand.corpora.places import atomic_file
 
-__all__ = ["KEY", "arrow", "stored_key", "write_table"]
+__all__ = ["KEY", "arrow", "stored_key", "stored_rows", "write_table"]
 
 KEY = b"firsthand_key"
 
@@ -45,3 +45,9 @@ def stored_key(path: Path) -> str | None:
             metadata = parquet.read_schema(stream).metadata or {}
         return str(metadata.get(KEY, b"").decode())
     return None
+
+
+def stored_rows(path: Path) -> int:
+    """How many rows the table at `path` has, which can be read (`stored_key`)."""
+    with path.open("rb") as stream:
+        return int(parquet_module().read_metadata(stream).num_rows)

@@ -119,6 +119,21 @@ def test_it_goes_on_behind_the_last_part(tmp_path, counting, monkeypatch):
     assert contents(tmp_path / "s") == expected
 
 
+def test_a_file_whose_parts_are_all_there_but_its_note_is_counted_right(tmp_path, counting, monkeypatch):
+    """Killed between a file's last part, which is shorter than the others, and the note of how many it has."""
+    monkeypatch.setattr(module, "PART", 7)
+    files = find_inputs([write_corpus(tmp_path / "c", sizes=(30, 14, 1))])
+    score_corpus(counting, files, tmp_path / "s")
+    expected = contents(tmp_path / "s")
+    for file in files:
+        (tmp_path / "s" / file.name / "whole.json").unlink()
+    (tmp_path / "s" / "scores.json").unlink()
+    Counting.scored = 0
+    assert score_corpus(counting, files, tmp_path / "s").n_docs == 45
+    assert contents(tmp_path / "s") == expected
+    assert Counting.scored == 2 + 0 + 1  # the short parts alone
+
+
 def test_another_scorer_layout_or_text_scores_again(tmp_path, counting, scorer_folder, monkeypatch):
     monkeypatch.setattr(module, "PART", 7)
     corpus = write_corpus(tmp_path / "c")

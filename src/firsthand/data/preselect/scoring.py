@@ -21,7 +21,7 @@ from firsthand.corpora.files import InputFile, Layout, read_batches
 from firsthand.corpora.ids import UniqueIds, identity
 from firsthand.corpora.output import MANIFEST, only_writer, sweep
 from firsthand.corpora.places import as_place, is_local, read_json, write_json
-from firsthand.corpora.tables import KEY, arrow, stored_key, write_table
+from firsthand.corpora.tables import KEY, arrow, stored_key, stored_rows, write_table
 from firsthand.corpora.threshold import Chunk, Measure
 from firsthand.data.preselect.scorer import Scorer
 from firsthand.data.preselect.scorers import load_scorer
@@ -250,6 +250,10 @@ class _ScoreFiles:
         number = 0
         while stored_key(_part(target, number)) == f"{key}:{number}":
             number += 1
+        if number and stored_rows(_part(target, number - 1)) < PART:
+            number -= (
+                1  # the file's last part, shorter than the others: written again, its documents are counted
+            )
         first = number
         columns: dict[str, list[Any]] = self._empty()
         for batch in read_batches(file, self._layout, skip=first * PART):
