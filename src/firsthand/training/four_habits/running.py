@@ -24,9 +24,9 @@ from firsthand.rl import Rewards
 from firsthand.rl.decoding import BatchPolicy
 from firsthand.rl.trainer import GRPOConfig, SupervisedConfig
 from firsthand.training.four_habits.config import StudySettings
-from firsthand.training.four_habits.countdown import generate, split_problems
+from firsthand.training.four_habits.countdown import Problem, generate, split_problems
 from firsthand.training.four_habits.habits import BEHAVIOURS, count_rules, read_rules
-from firsthand.training.four_habits.priming import make_priming
+from firsthand.training.four_habits.priming import KINDS, make_priming
 from firsthand.training.four_habits.study import (
     HabitStudy,
     Look,
@@ -60,9 +60,9 @@ def run_study(
         for number in range(settings.seeds)
         for condition in settings.conditions
     ]  # fmt: skip
-    _task_and_examples(
-        settings, settings.conditions[0], None
-    )  # what is wrong with the task is said before any work
+    for condition in settings.conditions:  # what is wrong with the task or a file is said before any work
+        _examples_of(condition)
+    _task(settings)
     finished = run_jobs(
         jobs, engine=settings.engine, workers=settings.jobs, address=settings.address, keep=output / "runs",
         resume=True, on_finished=on_finished,
@@ -86,7 +86,10 @@ def run_one(settings: Mapping[str, Any], condition: str, seed: int) -> dict[str,
     loaded = load(
         read.model, device=this_rank().device(read.device), dtype=None if read.dtype == "auto" else read.dtype
     )
-    task, examples = _task_and_examples(read, condition, loaded.tokenizer)
+    task, problems = _task(read)
+    examples = _examples_of(condition)
+    if name in KINDS and not examples:
+        examples = _written(problems, name, loaded.tokenizer, read.seed)
     config = StudyConfig(
         priming=SupervisedConfig(
             steps=read.priming_steps, batch=read.priming_batch, learning_rate=read.priming_learning_rate, seed=seed
@@ -135,23 +138,18 @@ def _absolute(settings: StudySettings) -> StudySettings:
 # --- the task and what it is primed on ------------------------------------------------------------------------------
 
 
-def _task_and_examples(
-    settings: StudySettings, condition: str, tokenizer: Any
-) -> tuple[StudyTask, list[dict[str, Any]]]:
-    """The task, and the examples of one condition (none without a tokenizer, save for a file's, which is read)."""
+def _task(settings: StudySettings) -> tuple[StudyTask, list[Problem]]:
+    """The task, and the Countdown problems that traces are written for; none where the task is the user's own."""
     counter = (
         count_rules
         if settings.rules is None
         else partial(count_rules, rules=read_rules(Path(settings.rules)))
     )
-    name, own, file = condition.partition("=")
-    examples = _examples(Path(file)) if own else []
     if settings.rows is not None and settings.tests is not None and settings.reward is not None:
         rewards = Rewards([_function(settings.reward)])
         correct = _right(rewards) if settings.correct is None else _function(settings.correct)
-        return StudyTask(
-            _rows(Path(settings.rows)), _rows(Path(settings.tests)), rewards, correct, counter
-        ), examples
+        task = StudyTask(_rows(Path(settings.rows)), _rows(Path(settings.tests)), rewards, correct, counter)
+        return task, []
     problems = generate(
         settings.problems + settings.priming_problems + settings.test_problems, sizes=settings.sizes,
         number_range=settings.numbers, target_range=settings.targets, seed=settings.seed,
@@ -160,17 +158,26 @@ def _task_and_examples(
         problems, settings.problems, settings.priming_problems, settings.test_problems
     )
     held_back = prime[: len(prime) // 5] if settings.choose_every else []
-    if not own and name != "none" and tokenizer is not None:
-        made = make_priming(prime[len(held_back) :], name, tokenizer=tokenizer, seed=settings.seed)
-        examples = [{"prompt": one.prompt, "answer": one.completion} for one in made]
-        if not examples:
-            raise InputError(
-                f"no trace of {name} could be written for {len(prime)} problems; ask for more of them"
-            )
     task = countdown_task(
         rows, tests, counter=counter, held_back=held_back, format_score=settings.format_score
     )
-    return task, examples
+    return task, prime[len(held_back) :]
+
+
+def _examples_of(condition: str) -> list[dict[str, Any]]:
+    """The examples of a condition that names a file of its own; none for another."""
+    _, own, file = condition.partition("=")
+    return _examples(Path(file)) if own else []
+
+
+def _written(problems: Sequence[Problem], kind: str, tokenizer: Any, seed: int) -> list[dict[str, Any]]:
+    """Traces of a kind, as examples."""
+    made = make_priming(problems, kind, tokenizer=tokenizer, seed=seed)
+    if not made:
+        raise InputError(
+            f"no trace of {kind} could be written for {len(problems)} problems; ask for more of them"
+        )
+    return [{"prompt": one.prompt, "answer": one.completion} for one in made]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -240,16 +247,16 @@ def draw_curves(study: HabitStudy) -> str:
         zip(study.looks, "osD^vP*X<>" * len(study.looks), strict=False)
     ):
         points = study.curve(condition)
-        for axis, (title, value) in zip(axes.flat, panels, strict=True):
+        for axis, (_, value) in zip(axes.flat, panels, strict=True):
             axis.plot(
                 [point["step"] for point in points], [value(point) for point in points], marker=marker, markersize=4,
                 label=condition, color=f"C{place % 10}",
             )  # fmt: skip
-            axis.set_title(title, fontsize=10)
-            axis.set_xlabel("steps of learning", fontsize=9)
-            axis.grid(alpha=0.3)
-    for axis in axes.flat:
+    for axis, (title, _) in zip(axes.flat, panels, strict=True):
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("steps of learning", fontsize=9)
         axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
     figure.legend(
         *axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
     )
