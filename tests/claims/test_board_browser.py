@@ -134,6 +134,14 @@ def test_rows_are_cards_on_a_phone_and_a_table_on_a_desk(watch: Any, site: Path)
     assert drawn >= 10, "labels stay legible"
 
 
+@pytest.mark.parametrize("width", [390, 820, 1024, 1280, 1366, 1440, 1920])
+def test_a_claim_has_room_on_every_screen(watch: Any, site: Path, width: int) -> None:
+    """The other columns of the table have fixed widths; what is left over is the claim's."""
+    page = watch((site / "index.html").as_uri(), width=width).page
+    room = page.evaluate("document.querySelector('.board tbody .c-claim').getBoundingClientRect().width")
+    assert room >= 200
+
+
 def _column(page: Any, key: str) -> list[str]:
     return page.evaluate(f"[...document.querySelectorAll('.board tbody tr')].map(r => r.dataset.{key})")  # type: ignore[no-any-return]
 
