@@ -105,7 +105,7 @@ def reward_rows(quick: bool) -> list[Row]:
 def step_row(quick: bool) -> tuple[Row, dict[str, Any]]:
     from firsthand.lm import tiny_llama, train_tokenizer
     from firsthand.rl import Rewards
-    from firsthand.rl.decoding import BatchPolicy
+    from firsthand.rl.policy import CausalPolicy
     from firsthand.rl.trainer import GRPOConfig, train_grpo
     from firsthand.rl.trl_backend import trl_trainer
 
@@ -129,7 +129,7 @@ def step_row(quick: bool) -> tuple[Row, dict[str, Any]]:
     seconds: dict[str, list[float]] = {"torch": [], "TRL": []}
     for name in ("torch", "TRL", "TRL", "torch"):
         if name == "torch":
-            policy = BatchPolicy(model(), tokenizer)
+            policy = CausalPolicy(model(), tokenizer)
             started = time.process_time()
             train_grpo(policy, rows, Rewards([reward]), config)
         else:

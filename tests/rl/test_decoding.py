@@ -10,12 +10,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from firsthand.lm import tiny_llama, train_tokenizer
 from firsthand.rl.decoding import (
-    BatchPolicy,
     HFBatchDecoder,
     LlamaBatchDecoder,
     batch_decoder,
     is_plain_llama,
 )
+from firsthand.rl.policy import CausalPolicy
 
 PROMPTS = torch.tensor([[0, 0, 5, 6, 7], [9, 8, 7, 6, 5], [0, 3, 3, 4, 9]])
 MASK = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1]])
@@ -96,7 +96,7 @@ def test_a_policy_draws_the_same_answers_either_way(monkeypatch, temperature):
     tokenizer = train_tokenizer(["one two three four five six\n" * 20], 270)
     model = tiny_llama(len(tokenizer), width=32, layers=2, context=128).double()
     # Ends are frequent, so that answers are let go.
-    policy = BatchPolicy(model, tokenizer, stop_ids=list(range(60)))
+    policy = CausalPolicy(model, tokenizer, stop_ids=list(range(60)))
     rows = [{"prompt": "one two"}, {"prompt": "three four five six one"}, {"prompt": "six"}]
 
     def drawn():
@@ -126,7 +126,7 @@ def test_a_policy_draws_the_same_answers_either_way(monkeypatch, temperature):
 def test_greedy_answers_are_those_of_generate():
     tokenizer = train_tokenizer(["one two three four five six\n" * 20], 270)
     model = tiny_llama(len(tokenizer), width=32, layers=2, context=128)
-    policy = BatchPolicy(model, tokenizer)
+    policy = CausalPolicy(model, tokenizer)
     ids = tokenizer("one two three", return_tensors="pt")["input_ids"]
     wanted = copy.deepcopy(model).generate(ids, max_new_tokens=20, do_sample=False)[0, ids.shape[1] :]
     found = policy.sample(

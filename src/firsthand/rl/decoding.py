@@ -1,4 +1,4 @@
-"""One token after another for many answers at once, and a policy that samples so.
+"""One token after another for many answers at once: what a policy samples with.
 
 Two ways with the same results: any Hugging Face causal model through its own cache, and small plain Llamas on the CPU,
 where the framework around a step costs more than the step. Both read the prompts once for a whole group and let answers
@@ -8,20 +8,16 @@ go that have ended.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from firsthand.errors import InputError
 from firsthand.lm.backend import transformers_class
-from firsthand.rl.policy import CausalPolicy, Samples
 
 __all__ = [
     "BatchDecoder",
-    "BatchPolicy",
     "HFBatchDecoder",
     "LlamaBatchDecoder",
     "batch_decoder",
@@ -200,47 +196,3 @@ def _fused(layer: Any) -> dict[str, Tensor]:
         "gate_up": joined(mlp.gate_proj, mlp.up_proj),
         "down": joined(mlp.down_proj),
     }
-
-
-class BatchPolicy(CausalPolicy):
-    """A `CausalPolicy` whose answers leave the batch once they have ended, and whose small Llamas run bare.
-
-    The same distribution of answers; from one seed other draws, since fewer answers take part in a step.
-    """
-
-    @torch.no_grad()
-    def sample(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        *,
-        group_size: int = 1,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        generator: torch.Generator,
-    ) -> Samples:
-        """As `Policy.sample`: the prompts are read once, whatever the group's size."""
-        if group_size < 1 or max_new_tokens < 1 or temperature < 0:
-            raise InputError("group_size and max_new_tokens are at least 1, temperature at least 0")
-        prompts, mask = self._prompts(rows)
-        decoder = batch_decoder(self.model, prompts, mask, group_size, max_new_tokens)
-        count = len(rows) * group_size
-        tokens = torch.full((count, max_new_tokens), self.pad_id, device=self.device)
-        kept = torch.zeros_like(tokens)
-        stops = torch.tensor(self.stop_ids, device=self.device)
-        there = torch.arange(count, device=self.device)  # which answers the decoder still has
-        going = torch.ones(count, dtype=torch.bool, device=self.device)  # and which of these have not ended
-        step = 0
-        for step in range(max_new_tokens):
-            chosen = self._draw(decoder.logits, temperature, generator)
-            tokens[there, step] = torch.where(going, chosen, self.pad_id)
-            kept[there, step] = going.long()
-            going = going & ~torch.isin(chosen, stops)
-            left = int(going.sum())
-            if step + 1 == max_new_tokens or not left:
-                break
-            if left <= 0.75 * len(going):
-                rest = going.nonzero()[:, 0]
-                decoder.keep(rest)
-                there, chosen, going = there[rest], chosen[rest], going[rest]
-            decoder.step(chosen)
-        return Samples(prompts, mask, tokens[:, : step + 1], kept[:, : step + 1], group_size)

@@ -1,8 +1,8 @@
 """A language model as a policy: many answers to each prompt, and the probability of each of their tokens.
 
-Knows Hugging Face causal models and their caches; knows nothing of rewards or losses. Prompts of one batch are
-padded on the left, answers on the right; padding is masked everywhere, so that an answer's probability does not
-depend on what else is in the batch.
+Knows Hugging Face causal models; knows nothing of rewards or losses. How a token is added is `decoding`'s. Prompts of
+one batch are padded on the left, answers on the right; padding is masked everywhere, so that an answer's probability
+does not depend on what else is in the batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from firsthand.errors import InputError
-from firsthand.lm.backend import transformers_class
+from firsthand.rl.decoding import batch_decoder
 
 __all__ = ["CausalPolicy", "Policy", "Samples"]
 
@@ -162,44 +162,32 @@ class CausalPolicy:
         temperature: float = 1.0,
         generator: torch.Generator,
     ) -> Samples:
-        """As `Policy.sample`: the prompts are read once, whatever the group's size."""
+        """As `Policy.sample`: prompts are read once, whatever the group's size, and answers that have ended leave."""
         if group_size < 1 or max_new_tokens < 1 or temperature < 0:
             raise InputError("group_size and max_new_tokens are at least 1, temperature at least 0")
         prompts, mask = self._prompts(rows)
-        cache = transformers_class("DynamicCache")(config=self.model.config)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = self.model(
-            input_ids=prompts,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]  # (B, V)
-        cache.batch_repeat_interleave(group_size)
-        logits = logits.repeat_interleave(group_size, 0)
-        seen = mask.repeat_interleave(group_size, 0)
-        place = positions[:, -1:].repeat_interleave(group_size, 0)
-        ended = torch.zeros(len(logits), dtype=torch.bool, device=self.device)
+        decoder = batch_decoder(self.model, prompts, mask, group_size, max_new_tokens)
+        count = len(rows) * group_size
+        tokens = torch.full((count, max_new_tokens), self.pad_id, device=self.device)
+        kept = torch.zeros_like(tokens)
         stops = torch.tensor(self.stop_ids, device=self.device)
-        tokens, kept = [], []
+        there = torch.arange(count, device=self.device)  # which answers the decoder still has
+        going = torch.ones(count, dtype=torch.bool, device=self.device)  # and which of these have not ended
+        step = 0
         for step in range(max_new_tokens):
-            chosen = self._draw(logits, temperature, generator)
-            tokens.append(torch.where(ended, self.pad_id, chosen))
-            kept.append(~ended)
-            ended = ended | torch.isin(chosen, stops)
-            if step + 1 == max_new_tokens or bool(ended.all()):
+            chosen = self._draw(decoder.logits, temperature, generator)
+            tokens[there, step] = torch.where(going, chosen, self.pad_id)
+            kept[there, step] = going.long()
+            going = going & ~torch.isin(chosen, stops)
+            left = int(going.sum())
+            if step + 1 == max_new_tokens or not left:
                 break
-            seen = torch.cat([seen, seen.new_ones((len(seen), 1))], 1)
-            place = place + 1
-            logits = self.model(
-                input_ids=tokens[-1][:, None],
-                attention_mask=seen,
-                position_ids=place,
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[:, -1]
-        return Samples(prompts, mask, torch.stack(tokens, 1), torch.stack(kept, 1).long(), group_size)
+            if left <= 0.75 * len(going):
+                rest = going.nonzero()[:, 0]
+                decoder.keep(rest)
+                there, chosen, going = there[rest], chosen[rest], going[rest]
+            decoder.step(chosen)
+        return Samples(prompts, mask, tokens[:, : step + 1], kept[:, : step + 1], group_size)
 
     def _draw(self, logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
         logits = logits.float()

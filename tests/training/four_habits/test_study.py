@@ -13,7 +13,7 @@ from scipy import stats
 from firsthand.errors import InputError
 from firsthand.lm.tiny import tiny_llama
 from firsthand.rl import Rewards
-from firsthand.rl.decoding import BatchPolicy
+from firsthand.rl.policy import CausalPolicy
 from firsthand.rl.trainer import GRPOConfig, SupervisedConfig, train_supervised
 from firsthand.training.four_habits import (
     HabitStudy,
@@ -55,7 +55,7 @@ CONFIG = StudyConfig(
 
 def small_policy(seed=0):
     model = tiny_llama(len(SYMBOLS), width=16, layers=1, heads=2, seed=seed, context=64)
-    return BatchPolicy(model, symbol_tokenizer())
+    return CausalPolicy(model, symbol_tokenizer())
 
 
 def countdown(held_back=()):

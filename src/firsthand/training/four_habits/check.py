@@ -20,7 +20,7 @@ import numpy as np
 
 from firsthand.claims import Gate, Measurement, Observation
 from firsthand.lm.tiny import tiny_llama
-from firsthand.rl.decoding import BatchPolicy
+from firsthand.rl.policy import CausalPolicy
 from firsthand.rl.trainer import GRPOConfig, SupervisedConfig, train_supervised
 from firsthand.training.four_habits.countdown import Problem, split_problems
 from firsthand.training.four_habits.prediction import predict_gains
@@ -109,7 +109,7 @@ def base_model(size: Size, problems: Sequence[Problem], seed: int) -> Any:
         context=128,
     )
     train_supervised(
-        BatchPolicy(model, symbol_tokenizer()),
+        CausalPolicy(model, symbol_tokenizer()),
         base_rows(problems, size.base_each, seed=seed),
         SupervisedConfig(
             steps=size.base_steps,
@@ -146,7 +146,7 @@ def _condition(
         samples_at_the_ends=size.samples,
     )  # fmt: skip
     examples = [] if name == "none" else primed_rows(problems, name, each=size.traces, seed=seed)
-    return run_condition(BatchPolicy(copy.deepcopy(base), symbol_tokenizer()), task, examples, config)
+    return run_condition(CausalPolicy(copy.deepcopy(base), symbol_tokenizer()), task, examples, config)
 
 
 _STEPS = re.compile(r"(?=(?<!\S)(\d+) ([-+*/]) (\d+) (\d+)(?!\S))")
@@ -156,7 +156,7 @@ def _arithmetic(base: Any, task: StudyTask, size: Size, seed: int) -> float:
     """The share of right steps among those that the base model writes down."""
     import torch
 
-    policy = BatchPolicy(base, symbol_tokenizer())
+    policy = CausalPolicy(base, symbol_tokenizer())
     drawn = policy.sample(
         task.tests, max_new_tokens=size.longest, generator=torch.Generator().manual_seed(seed + 1)
     )

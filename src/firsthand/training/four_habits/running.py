@@ -21,7 +21,7 @@ from firsthand.launch.cache import write_atomically
 from firsthand.launch.lines import read_json_lines
 from firsthand.lm.models import load
 from firsthand.rl import Rewards
-from firsthand.rl.decoding import BatchPolicy
+from firsthand.rl.policy import CausalPolicy
 from firsthand.rl.trainer import GRPOConfig, SupervisedConfig
 from firsthand.training.four_habits.config import StudySettings
 from firsthand.training.four_habits.countdown import Problem, generate, split_problems
@@ -103,7 +103,7 @@ def run_one(settings: Mapping[str, Any], condition: str, seed: int) -> dict[str,
         every=read.every, samples=read.samples, choose_every=read.choose_every, backend=read.backend,
     )  # fmt: skip
     folder = Path(read.output) / "runs" / f"{name}-{seed}"
-    policy = BatchPolicy(loaded.model, loaded.tokenizer)
+    policy = CausalPolicy(loaded.model, loaded.tokenizer)
     looks = run_condition(policy, task, examples, config, folder=folder)
     if this_rank().first:
         policy.model.save_pretrained(folder / "model")
