@@ -11,6 +11,7 @@ import torch
 from firsthand.errors import InputError
 from firsthand.lm import tiny_llama, train_tokenizer
 from firsthand.rl import GroupSizeError, Rewards, group_advantages, grpo_loss
+from firsthand.rl import trainer as torch_trainer
 from firsthand.rl.policy import CausalPolicy, Samples
 from firsthand.rl.rollouts import read_rollouts
 from firsthand.rl.trainer import (
@@ -145,6 +146,45 @@ def test_pieces_add_up_to_the_whole(tokenizer, loss_type, one_thread):
         result = train_grpo(policy, ROWS, Rewards([vowels]), config)
         digests.append([result.history[-1]["loss"], *(float(w.detach().sum()) for w in model.parameters())])
     assert digests[0] == pytest.approx(digests[1], rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dapo", "dr_grpo"])
+@pytest.mark.parametrize("algorithm", ["grpo", "expert_iteration"])
+def test_pieces_by_length_have_the_gradient_of_the_whole(
+    policy, monkeypatch, loss_type, algorithm, one_thread
+):
+    """Answers of 1 to 40 tokens: four pieces of unequal width, and one of all."""
+    generator = torch.Generator().manual_seed(5)
+    lengths = torch.tensor([1, 2, 2, 3, 5, 8, 13, 40] * 20)[torch.randperm(160, generator=generator)]
+    tokens = torch.randint(1, 200, (160, 40), generator=generator)
+    mask = (torch.arange(40) < lengths[:, None]).long()
+    drawn = sampled(policy, group=1, tokens=1)
+    samples = Samples(drawn.prompts, drawn.prompt_mask, tokens[:159], mask[:159], 53)
+    total = torch.arange(159) % 4 / 3.0
+    config = quick(
+        loss_type=loss_type, algorithm=algorithm, group_size=53, max_new_tokens=40, learning_rate=1e-9
+    )
+    found, counts = [], []
+    for most in (1, 4):
+        monkeypatch.setattr(torch_trainer, "MOST", most)
+        counts.append(len(torch_trainer._parts(samples, torch.arange(159), 0)))
+        run = torch_trainer._Run(policy, config, 3, None, 1)
+        monkeypatch.setattr(run, "apply", lambda loss: loss)
+        figures, spent = torch_trainer._learn(policy, None, samples, total, config, run)
+        found.append((figures, spent, [weight.grad.clone() for weight in policy.model.parameters()]))
+    assert counts == [1, 4]
+    (whole, tokens_whole, gradients), (pieces, tokens_pieces, others) = found
+    assert pieces == pytest.approx(whole, rel=1e-4, abs=1e-6)
+    assert tokens_pieces == tokens_whole
+    for one, other in zip(gradients, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_answers_of_one_length_stay_together(policy):
+    samples = sampled(policy, group=40, tokens=1)
+    [(numbers, part)] = torch_trainer._parts(samples, torch.arange(120), 0)
+    assert torch.equal(numbers, torch.arange(120))
+    assert torch.equal(part.tokens, samples.tokens)
 
 
 def test_cut_off_and_resumed(tokenizer, tmp_path, one_thread):
