@@ -159,7 +159,9 @@ def test_pieces_by_length_have_the_gradient_of_the_whole(
     tokens = torch.randint(1, 200, (160, 40), generator=generator)
     mask = (torch.arange(40) < lengths[:, None]).long()
     drawn = sampled(policy, group=1, tokens=1)
-    samples = Samples(drawn.prompts, drawn.prompt_mask, tokens[:159], mask[:159], 53)
+    samples = Samples(
+        drawn.prompts, drawn.prompt_mask, tokens[:159], mask[:159], torch.arange(3).repeat_interleave(53)
+    )
     total = torch.arange(159) % 4 / 3.0
     config = quick(
         loss_type=loss_type, algorithm=algorithm, group_size=53, max_new_tokens=40, learning_rate=1e-9
@@ -353,6 +355,8 @@ def test_samples_taken_apart(policy):
     samples = sampled(policy)
     part = samples.part(torch.tensor([4, 0]))
     assert torch.equal(part.tokens[0], samples.tokens[4])
-    assert torch.equal(part.prompts[0], samples.prompts[1])
+    assert torch.equal(part.prompts[part.rows[0]], samples.prompts[1])
+    assert torch.equal(part.prompts[part.rows[1]], samples.prompts[0])
+    assert len(part.prompts) == 2
     assert isinstance(part, Samples)
     assert len(part) == 2

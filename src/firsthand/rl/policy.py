@@ -22,12 +22,12 @@ __all__ = ["CausalPolicy", "Policy", "Samples"]
 
 @dataclass(frozen=True)
 class Samples:
-    """Answers of a batch: `group_size` in a row for each of B prompts, N = B·G in all.
+    """N answers to B prompts.
 
     Attributes:
         prompts, prompt_mask: token ids and what is no padding, (B, P), padded on the left.
         tokens, mask: answers (N, T) and their tokens up to and including the end, padded on the right.
-        group_size: G.
+        rows: which of the prompts each answer is to (N,).
         inputs: whatever else the model reads with the prompts, by name, first axis B (pictures).
     """
 
@@ -35,18 +35,18 @@ class Samples:
     prompt_mask: Tensor
     tokens: Tensor
     mask: Tensor
-    group_size: int
+    rows: Tensor
     inputs: Mapping[str, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def part(self, chosen: Tensor) -> Samples:
-        """The answers with these numbers (K,), as groups of one."""
-        rows = chosen // self.group_size
-        inputs = None if self.inputs is None else {name: value[rows] for name, value in self.inputs.items()}
+        """The answers with these numbers (K,), and the prompts that they are to."""
+        used, rows = torch.unique(self.rows[chosen], return_inverse=True)
+        inputs = None if self.inputs is None else {name: value[used] for name, value in self.inputs.items()}
         return Samples(
-            self.prompts[rows], self.prompt_mask[rows], self.tokens[chosen], self.mask[chosen], 1, inputs
+            self.prompts[used], self.prompt_mask[used], self.tokens[chosen], self.mask[chosen], rows, inputs
         )
 
     def answers(self) -> list[list[int]]:
@@ -187,7 +187,8 @@ class CausalPolicy:
                 decoder.keep(rest)
                 there, chosen, going = there[rest], chosen[rest], going[rest]
             decoder.step(chosen)
-        return Samples(prompts, mask, tokens[:, : step + 1], kept[:, : step + 1], group_size)
+        to = torch.arange(len(rows), device=self.device).repeat_interleave(group_size)
+        return Samples(prompts, mask, tokens[:, : step + 1], kept[:, : step + 1], to)
 
     def _draw(self, logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
         logits = logits.float()
@@ -202,9 +203,9 @@ class CausalPolicy:
         self, samples: Samples, *, temperature: float = 1.0, entropy_grad: bool = False
     ) -> tuple[Tensor, Tensor]:
         """As `Policy.logprobs`."""
-        size, width = samples.group_size, samples.tokens.shape[1]
-        prompts = samples.prompts.repeat_interleave(size, 0)
-        attention = torch.cat([samples.prompt_mask.repeat_interleave(size, 0), samples.mask], 1)
+        width = samples.tokens.shape[1]
+        prompts = samples.prompts[samples.rows]
+        attention = torch.cat([samples.prompt_mask[samples.rows], samples.mask], 1)
         logits = self.model(
             input_ids=torch.cat([prompts, samples.tokens], 1),
             attention_mask=attention,
@@ -232,7 +233,8 @@ class CausalPolicy:
             [*self.tokenizer(answer, add_special_tokens=False)["input_ids"], self.stop_ids[0]]
             for answer in answers
         ]
-        return Samples(prompts, mask, *padded(ids, self.pad_id, self.device), 1)
+        tokens, kept = padded(ids, self.pad_id, self.device)
+        return Samples(prompts, mask, tokens, kept, torch.arange(len(rows), device=self.device))
 
 
 def padded(ids: Iterable[Sequence[int]], pad: int, device: Any = None) -> tuple[Tensor, Tensor]:

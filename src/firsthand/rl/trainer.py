@@ -354,8 +354,8 @@ class _Run:
         if not self.weights:
             raise InputError("the policy has no weights that learn")
         self.optimizer = torch.optim.AdamW(
-            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.999)
-        )
+            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.999), fused=True
+        )  # fmt: skip
         self.settings = json.dumps([type(config).__name__, asdict(config), rows], sort_keys=True)
         self.result = TrainResult(policy)
         self.done = self._resume() if checkpoint is not None else 0

@@ -67,6 +67,24 @@ def test_the_picture_is_seen_and_later_tokens_are_not():
     assert not torch.allclose(one[0], one[1])
 
 
+def test_a_picture_read_once_is_as_one_read_for_each_answer(one_thread):
+    """Logits and gradients, whatever answers there are to each picture and in whatever order."""
+    generator = torch.Generator().manual_seed(0)
+    model = small()
+    pictures = torch.rand(3, SIDE, SIDE, generator=generator)
+    tokens = torch.randint(0, SIDE + 1, (7, 4), generator=generator)
+    rows = torch.tensor([2, 0, 2, 2, 0, 0, 2])  # none to the picture in the middle
+    found = []
+    for logits in (model(pictures, tokens, rows), model(pictures[rows], tokens)):
+        model.zero_grad()
+        logits.square().sum().backward()
+        found.append((logits, [weight.grad.clone() for weight in model.parameters()]))
+    (once, gradients), (each, others) = found
+    torch.testing.assert_close(once, each, rtol=1e-5, atol=1e-5)
+    for one, other in zip(gradients, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_answers_are_text_and_taught_as_text():
     policy = BoxPolicy(small())
     rows = check.rows_of(draw_scenes(2, "new", seed=1))

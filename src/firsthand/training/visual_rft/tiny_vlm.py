@@ -8,7 +8,7 @@ learns from the same rewards as any other model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ __all__ = ["BoxPolicy", "TinyVLM"]
 PATCH = 4
 BINS = SIDE + 1
 LENGTH = 4
+_Kept = tuple[Tensor, Tensor]  # keys and values (N, H, n, D) of what a block has read
 
 
 class _Block(nn.Module):
@@ -33,23 +34,28 @@ class _Block(nn.Module):
         self.mix, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, mask: Tensor | None, kept: list[Tensor] | None = None) -> Tensor:
-        """`x` (N, n, d); `kept` holds keys and values of what was read before and takes the new ones."""
+    def forward(self, x: Tensor, mask: Tensor | None, kept: _Kept | None = None) -> tuple[Tensor, _Kept]:
+        """`x` (N, n, d) after keys and values of what was read before; the state, and all keys and values."""
         n, length, width = x.shape
-        parts = (
-            self.mix(self.before(x))
-            .view(n, length, 3, self.heads, width // self.heads)
-            .permute(2, 0, 3, 1, 4)
-        )
-        queries, keys, values = parts[0], parts[1], parts[2]  # (N, H, n, D)
+        queries, keys, values = self._split(x, 0)
         if kept is not None:
-            if kept:
-                keys, values = torch.cat([kept[0], keys], 2), torch.cat([kept[1], values], 2)
-            kept[:] = [keys, values]
+            keys, values = torch.cat([kept[0], keys], 2), torch.cat([kept[1], values], 2)
         seen = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         x = x + self.out(seen.transpose(1, 2).reshape(n, length, width))
-        found: Tensor = x + self.feed(self.after(x))
-        return found
+        return x + self.feed(self.after(x)), (keys, values)
+
+    def read(self, x: Tensor) -> _Kept:
+        """Keys and values of `x` alone: of the last block nothing else of a picture is asked for."""
+        keys, values = self._split(x, 1)
+        return keys, values
+
+    def _split(self, x: Tensor, first: int) -> Tensor:
+        """Queries, keys and values (3, N, H, n, D) of `x` (N, n, d), from the `first` on."""
+        n, length, width = x.shape
+        parts = nn.functional.linear(
+            self.before(x), self.mix.weight[first * width :], self.mix.bias[first * width :]
+        )
+        return parts.view(n, length, 3 - first, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
 
 
 class TinyVLM(nn.Module):
@@ -67,13 +73,7 @@ class TinyVLM(nn.Module):
             self.numbers = nn.Embedding(BINS, width)
             self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
             self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, BINS)
-        prefix = (SIDE // PATCH) ** 2
-        size = prefix + LENGTH
-        mask = torch.ones(size, size).tril().bool()
-        mask[:prefix, :prefix] = True
-        self.mask: Tensor
-        self.register_buffer("mask", mask, persistent=False)
-        self.prefix = prefix
+        self.prefix = (SIDE // PATCH) ** 2
 
     def see(self, pictures: Tensor) -> Tensor:
         """Patch tokens (N, 36, d) of pictures (N, 24, 24)."""
@@ -87,13 +87,37 @@ class TinyVLM(nn.Module):
         x = torch.cat([first, self.numbers(tokens[:, :-1])], 1)
         return x + self.places[self.prefix : self.prefix + x.shape[1]]
 
-    def forward(self, pictures: Tensor, tokens: Tensor) -> Tensor:
-        """Logits (N, T, 25) of each of the answer's tokens (N, T), given the picture and the tokens before."""
-        x = torch.cat([self.see(pictures), self._answer(tokens)], 1)
-        mask = self.mask[: x.shape[1], : x.shape[1]]
-        for block in self.blocks:
-            x = block(x, mask)
-        logits: Tensor = self.head(self.norm(x[:, self.prefix :]))
+    def _read(self, pictures: Tensor) -> list[_Kept]:
+        """What each block keeps of pictures (N, 24, 24), whose tokens see each other."""
+        x = self.see(pictures)
+        *blocks, last = cast(list[_Block], list(self.blocks))
+        caches = []
+        for block in blocks:
+            x, kept = block(x, None)
+            caches.append(kept)
+        return [*caches, last.read(x)]
+
+    def _seen(self, own: Tensor) -> Tensor:
+        """What each of n tokens of answers reads: the picture, and of their m tokens what `own` (n, m) says."""
+        return torch.cat([own.new_ones((len(own), self.prefix)), own], 1).bool()
+
+    def forward(self, pictures: Tensor, tokens: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Logits (N, T, 25) of each of the answers' tokens (N, T), given a picture and the tokens before.
+
+        `rows` (N,) says which picture each answer is to, which is read once for all of them; without, one is to one.
+        """
+        length = tokens.shape[1]
+        if rows is None:
+            rows = torch.arange(len(tokens))
+        place = (rows[:, None] == rows).tril(-1).sum(1)  # of an answer among those to its picture
+        most = int(place.max()) + 1
+        laid = tokens.new_zeros((len(pictures), most, length))
+        laid[rows, place] = tokens
+        x = self._answer(laid.flatten(0, 1)).view(len(pictures), most * length, -1)
+        mask = self._seen(torch.kron(torch.eye(most), torch.ones(length, length).tril()))
+        for block, kept in zip(self.blocks, self._read(pictures), strict=True):
+            x, _ = block(x, mask, kept)
+        logits: Tensor = self.head(self.norm(x)).view(len(pictures), most, length, -1)[rows, place]
         return logits
 
     @torch.no_grad()
@@ -101,25 +125,21 @@ class TinyVLM(nn.Module):
         self, pictures: Tensor, group_size: int, temperature: float, generator: torch.Generator
     ) -> Tensor:
         """Answers (N·G, 4); the pictures are read once, whatever the group's size."""
-        x = self.see(pictures)
-        caches: list[list[Tensor]] = [[] for _ in self.blocks]
-        for block, kept in zip(self.blocks, caches, strict=True):
-            x = block(x, None, kept)
-        for kept in caches:
-            kept[:] = [part.repeat_interleave(group_size, 0) for part in kept]
-        x = self.start.expand(len(pictures) * group_size, 1, -1)
+        caches = self._read(pictures)
+        x = self.start.expand(len(pictures), group_size, -1)
         tokens: list[Tensor] = []
         for place in range(LENGTH):
             x = x + self.places[self.prefix + place]
-            for block, kept in zip(self.blocks, caches, strict=True):
-                x = block(x, None, kept)
-            logits = self.head(self.norm(x[:, -1]))
+            mask = self._seen(torch.eye(group_size).repeat(1, place + 1))
+            for number, block in enumerate(self.blocks):
+                x, caches[number] = block(x, mask, caches[number])
+            logits = self.head(self.norm(x)).flatten(0, 1)
             if temperature == 0:
                 chosen = logits.argmax(1)
             else:
                 chosen = torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
             tokens.append(chosen)
-            x = self.numbers(chosen)[:, None]
+            x = self.numbers(chosen).view(len(pictures), group_size, -1)
         return torch.stack(tokens, 1)
 
 
@@ -153,15 +173,16 @@ class BoxPolicy:
         inputs = self._inputs(rows)
         tokens = self.model.sample(inputs["pictures"], group_size, temperature, generator)
         none = torch.zeros((len(rows), 0), dtype=torch.long)
-        return Samples(none, none, tokens, torch.ones_like(tokens), group_size, inputs)
+        to = torch.arange(len(rows)).repeat_interleave(group_size)
+        return Samples(none, none, tokens, torch.ones_like(tokens), to, inputs)
 
     def logprobs(
         self, samples: Samples, *, temperature: float = 1.0, entropy_grad: bool = False
     ) -> tuple[Tensor, Tensor]:
         """As `Policy.logprobs`."""
         assert samples.inputs is not None
-        pictures = samples.inputs["pictures"].repeat_interleave(samples.group_size, 0)
-        every = (self.model(pictures, samples.tokens) / temperature).log_softmax(-1)
+        logits = self.model(samples.inputs["pictures"], samples.tokens, samples.rows)
+        every = (logits / temperature).log_softmax(-1)
         chosen = every.gather(-1, samples.tokens[..., None])[..., 0]
         with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
             entropy = -(every.exp() * every).sum(-1)
@@ -181,4 +202,4 @@ class BoxPolicy:
             tokens.append([int(edge) for edge in box])
         none = torch.zeros((len(rows), 0), dtype=torch.long)
         found = torch.tensor(tokens)
-        return Samples(none, none, found, torch.ones_like(found), 1, self._inputs(rows))
+        return Samples(none, none, found, torch.ones_like(found), torch.arange(len(rows)), self._inputs(rows))
