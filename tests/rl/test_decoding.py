@@ -1,4 +1,4 @@
-"""Texts that grow together: both decoders give the model's own logits, whatever is let go on the way."""
+"""Texts that grow together or are read whole: both ways give the model's own logits, whatever is let go or left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from firsthand.rl.decoding import (
     batch_decoder,
     is_plain_llama,
 )
-from firsthand.rl.policy import CausalPolicy
+from firsthand.rl.policy import CausalPolicy, Samples
+from firsthand.rl.reading import answer_logits
 
 PROMPTS = torch.tensor([[0, 0, 5, 6, 7], [9, 8, 7, 6, 5], [0, 3, 3, 4, 9]])
 MASK = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1]])
@@ -37,9 +38,7 @@ def whole(model, prompt, tokens):
     return model(input_ids=ids).logits[0, -1]
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("kind", [HFBatchDecoder, LlamaBatchDecoder])
-@pytest.mark.parametrize(
+LLAMAS = pytest.mark.parametrize(
     "more",
     [
         {},
@@ -54,6 +53,11 @@ def whole(model, prompt, tokens):
         },
     ],
 )  # fmt: skip
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [HFBatchDecoder, LlamaBatchDecoder])
+@LLAMAS
 @pytest.mark.parametrize("padded", [True, False])
 def test_logits_are_those_of_the_whole_text(kind, more, padded):
     model = llama(**more)
@@ -77,6 +81,27 @@ def test_logits_are_those_of_the_whole_text(kind, more, padded):
         for place, token in zip(there, drawn.tolist(), strict=True):
             texts[place].append(token)
         decoder.step(drawn)
+
+
+@LLAMAS
+def test_texts_read_without_padding_are_those_read_with_it(more, monkeypatch):
+    """Logits and gradients of answers of 1 to 6 tokens, to prompts that are padded on the left."""
+    model = llama(**more)
+    tokens = torch.randint(1, 40, (5, 6), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(6) < torch.tensor([3, 6, 1, 2, 5])[:, None]).long()
+    samples = Samples(PROMPTS, MASK, tokens, mask, torch.tensor([0, 0, 2, 1, 2]))
+    found = []
+    for plain in (True, False):
+        monkeypatch.setattr("firsthand.rl.reading.is_plain_llama", lambda _, plain=plain: plain)
+        model.zero_grad()
+        logits = answer_logits(model, samples)
+        logits.square().mean().backward()
+        found.append((logits, [weight.grad.clone() for weight in model.parameters()]))
+    (bare, gradients), (framework, others) = found
+    assert bare.shape == (17, 40)
+    torch.testing.assert_close(bare, framework, rtol=1e-5, atol=1e-5)
+    for one, other in zip(gradients, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_who_is_run_bare():

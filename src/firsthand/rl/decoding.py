@@ -22,6 +22,7 @@ __all__ = [
     "LlamaBatchDecoder",
     "batch_decoder",
     "is_plain_llama",
+    "turned",
 ]
 
 WIDEST = 512  # hidden units beyond which arithmetic outweighs the framework
@@ -48,7 +49,7 @@ def batch_decoder(model: Any, prompts: Tensor, mask: Tensor, group_size: int, ro
 
 
 def is_plain_llama(model: Any) -> bool:
-    """Whether `LlamaBatchDecoder` computes what this model does, sooner."""
+    """Whether `LlamaBatchDecoder` and `reading` compute what this model does, sooner."""
     config = getattr(model, "config", None)
     if type(model).__name__ != "LlamaForCausalLM" or config is None:
         return False
@@ -57,7 +58,7 @@ def is_plain_llama(model: Any) -> bool:
     return (
         rope.get("rope_type", "default") in ("default", "linear", "llama3")
         and config.hidden_act == "silu"
-        and not (config.attention_bias or config.mlp_bias)
+        and not (config.attention_bias or config.mlp_bias or config.attention_dropout)
         and config.hidden_size <= WIDEST
         and all(w.device.type == "cpu" and w.dtype in (torch.float32, torch.float64) for w in weights)
         # Adapters and quantised layers put other modules in these places.
@@ -131,7 +132,7 @@ class LlamaBatchDecoder:
         self.cos, self.sin = self.cos.to(self.embedding.dtype), self.sin.to(self.embedding.dtype)
         count = len(prompts) * group_size
         # (layers, 2, N, H_kv, longest, D): keys and values
-        self.kept = self.embedding.new_zeros((len(self.layers), 2, count, self.groups, longest, self.width))
+        self.kept = self.embedding.new_empty((len(self.layers), 2, count, self.groups, longest, self.width))
         for number in range(len(self.layers)):
             layer = read.cache.layers[number]
             self.kept[number, 0, :, :, : self.end] = layer.keys.repeat_interleave(group_size, 0)
@@ -151,13 +152,11 @@ class LlamaBatchDecoder:
         for number, layer in enumerate(self.layers):
             normed = self._normed(state, layer["attention_norm"])
             split = (normed @ layer["qkv"]).view(count, self.heads + 2 * self.groups, self.width)
-            turned = split[:, : self.heads + self.groups]
-            one, other = turned.chunk(2, -1)
-            turned = turned * cos + torch.cat([-other, one], -1) * sin
+            placed = turned(split[:, : self.heads + self.groups], cos, sin)
             keys, values = self.kept[number]
-            keys[:, :, self.end] = turned[:, self.heads :]
+            keys[:, :, self.end] = placed[:, self.heads :]
             values[:, :, self.end] = split[:, self.heads + self.groups :]
-            query = turned[:, : self.heads].view(count, self.groups, -1, self.width)
+            query = placed[:, : self.heads].view(count, self.groups, -1, self.width)
             mixed = functional.scaled_dot_product_attention(
                 query, keys[:, :, :end], values[:, :, :end], attn_mask=mask
             )
@@ -179,6 +178,12 @@ class LlamaBatchDecoder:
         self.place, self.logits = self.place[rows], self.logits[rows]
         if self.hidden is not None:
             self.hidden = self.hidden[rows]
+
+
+def turned(state: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys (N, H, D) turned to their places, of which `cos` and `sin` (N, 1, D) are."""
+    one, other = state.chunk(2, -1)
+    return state * cos + torch.cat([-other, one], -1) * sin
 
 
 def _fused(layer: Any) -> dict[str, Tensor]:

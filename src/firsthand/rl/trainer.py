@@ -16,11 +16,13 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from firsthand.errors import InputError, OutputError
@@ -309,11 +311,13 @@ def _share(part: Samples, whole: Samples, gain: Tensor, config: GRPOConfig) -> f
 def row_numbers(count: int, batch: int, step: int, seed: int) -> list[int]:
     """Which rows step `step` (from 0) draws: all rows in a fresh order, again and again, `batch` a step."""
     places = range(step * batch, (step + 1) * batch)
-    orders = {
-        number: np.random.default_rng([seed, number, 17]).permutation(count)
-        for number in range(places[0] // count, places[-1] // count + 1)
-    }
-    return [int(orders[place // count][place % count]) for place in places]
+    return [int(_order(count, place // count, seed)[place % count]) for place in places]
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, number: int, seed: int) -> NDArray[np.int64]:
+    """The order of `count` rows in pass `number`; a pass is many steps long."""
+    return np.random.default_rng([seed, number, 17]).permutation(count)
 
 
 def _generator(seed: int, step: int) -> torch.Generator:
