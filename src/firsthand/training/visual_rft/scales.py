@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = ["SEEDS", "SIZES", "Size"]
 
-SEEDS = {"smoke": 2, "laptop": 8}
+SEEDS = {"smoke": 2, "laptop": 22}
 
 
 @dataclass(frozen=True)
