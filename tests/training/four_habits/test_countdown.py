@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from fractions import Fraction
 
@@ -128,6 +129,37 @@ def test_what_can_be_reached(numbers, exact_int, every, whole, has_24):
         assert (Fraction(24) in found) == has_24
 
 
+def in_fractions(numbers, exact_int, signs):
+    """What can be reached, the slow obvious way: every number a fraction, every order, nothing kept."""
+    if len(numbers) == 1:
+        return set(numbers)
+    found = set()
+    for left, right in itertools.permutations(range(len(numbers)), 2):
+        a, b = Fraction(numbers[left]), Fraction(numbers[right])
+        values = {"+": a + b, "*": a * b, "-": a - b, "/": a / b if b else None}
+        if exact_int:
+            values["-"] = abs(a - b)
+            values["/"] = a / b if a >= b > 0 and (a / b).denominator == 1 else None
+        rest = [number for place, number in enumerate(numbers) if place not in (left, right)]
+        for sign, value in values.items():
+            if sign in signs and value is not None:
+                found |= in_fractions([*rest, value], exact_int, signs)
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(0, 99), min_size=1, max_size=3)
+    | st.lists(st.integers(0, 9), min_size=4, max_size=4),
+    st.booleans(),
+    st.sampled_from(["+-*/", "+-", "*/", "-/"]),
+)
+def test_whole_numbers_reach_what_fractions_reach(numbers, exact_int, signs):
+    found = reachable(numbers, exact_int=exact_int, signs=signs)
+    assert found == in_fractions(numbers, exact_int, signs)
+    assert all(type(value) is int for value in found) or not exact_int
+
+
 def test_solver():
     assert solve(Problem((3, 3, 8, 8), 24), exact_int=True) is None
     assert score(answered(solve(Problem((3, 3, 8, 8), 24))), Problem((3, 3, 8, 8), 24)).correct
@@ -156,6 +188,50 @@ def test_problems():
     assert {len(p.numbers) for p in problems} == {3, 4}
     assert not {p.key for p in generate(60, seed=2, exclude=problems)} & {p.key for p in problems}
     assert {len(p.numbers) for p in generate(10, sizes=(2, 3), size_weights=(0, 1), seed=1)} == {3}
+
+
+# As the generator drew them when it computed in fractions alone: seeds in people's settings keep their problems.
+@pytest.mark.parametrize(
+    ("options", "problems"),
+    [
+        (
+            {"seed": 0},
+            [
+                ((44, 69, 5, 81), 76),
+                ((50, 3, 92, 72), 38),
+                ((76, 26, 27, 24), 29),
+                ((74, 20, 78, 53), 78),
+                ((7, 27, 9, 32), 45),
+            ],
+        ),
+        (
+            {"number_range": (1, 50), "seed": 1},
+            [
+                ((7, 16, 7, 23), 98),
+                ((14, 4, 15, 25), 54),
+                ((22, 45, 2, 25), 71),
+                ((6, 39, 20, 2), 76),
+                ((16, 4, 45), 33),
+            ],
+        ),
+        (
+            {"sizes": (3,), "exact_int": False, "number_range": (0, 9), "seed": 2},
+            [((6, 6, 9), 48), ((7, 9, 8), 65), ((3, 8, 7), 31), ((4, 8, 8), 20), ((2, 2, 6), 16)],
+        ),
+        (
+            {"sizes": (5,), "number_range": (1, 9), "seed": 3},
+            [
+                ((2, 3, 2, 8, 8), 62),
+                ((3, 4, 6, 5, 3), 24),
+                ((1, 2, 5, 4, 8), 57),
+                ((6, 6, 2, 7, 7), 97),
+                ((3, 6, 6, 7, 8), 36),
+            ],
+        ),
+    ],
+)
+def test_a_seed_keeps_its_problems(options, problems):
+    assert generate(len(problems), **options) == [Problem(*problem) for problem in problems]
 
 
 @pytest.mark.parametrize(

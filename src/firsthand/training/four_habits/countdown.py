@@ -1,7 +1,8 @@
 """Countdown: from given numbers, each used once, make an expression that equals a target (section 3).
 
 Problems that have a solution, a solver, and a scorer that runs no code: an expression is read by a parser of its own
-and computed with fractions, so that `8 / 3 * 3` is 8 and `9**9**9` is a syntax error and not an hour.
+and computed with fractions, so that `8 / 3 * 3` is 8 and `9**9**9` is a syntax error and not an hour. The search keeps
+whole numbers as such and turns to fractions where a quotient is one: they cost ten times as much.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 Reason = Literal["ok", "no_answer", "wrong_numbers", "syntax", "value"]
+Number = int | Fraction  # equal ones are equal, and have one hash, whichever of the two they are
 _TRIES = 10_000
 _LONGEST = 400  # characters of an expression
 _DEEPEST = 40  # parentheses within one another
@@ -197,14 +199,14 @@ def score(
 # --- what can be reached ---------------------------------------------------------------------------------------
 
 
-def reachable(numbers: Sequence[int], *, exact_int: bool = False, signs: str = "+-*/") -> set[Fraction]:
+def reachable(numbers: Sequence[int], *, exact_int: bool = False, signs: str = "+-*/") -> set[Number]:
     """Every value that an expression of all the numbers has, with these signs.
 
     With `exact_int` only the official generator's steps: a + b, a · b, |a − b|, and quotients that are whole.
     """
     if not numbers:
         raise InputError("there are no numbers")
-    return set(_values(tuple(sorted(Fraction(n) for n in numbers)), exact_int, _checked_signs(signs)))
+    return set(_values(tuple(sorted(numbers)), exact_int, _checked_signs(signs)))
 
 
 def _checked_signs(signs: str) -> str:
@@ -214,10 +216,12 @@ def _checked_signs(signs: str) -> str:
 
 
 @lru_cache(maxsize=200_000)
-def _values(numbers: tuple[Fraction, ...], exact_int: bool, signs: str) -> frozenset[Fraction]:
+def _values(numbers: tuple[Number, ...], exact_int: bool, signs: str) -> frozenset[Number]:
     if len(numbers) == 1:
         return frozenset(numbers)
-    found: set[Fraction] = set()
+    if len(numbers) == 2:  # most calls: what two numbers make needs no further one
+        return frozenset(value for value, _ in _steps(*numbers, exact_int, signs))
+    found: set[Number] = set()
     for left, right in _pairs(len(numbers)):
         one, other = numbers[left], numbers[right]
         rest = [n for place, n in enumerate(numbers) if place not in (left, right)]
@@ -230,7 +234,7 @@ def _pairs(count: int) -> Iterator[tuple[int, int]]:
     return itertools.combinations(range(count), 2)
 
 
-def _steps(one: Fraction, other: Fraction, exact_int: bool, signs: str) -> Iterator[tuple[Fraction, str]]:
+def _steps(one: Number, other: Number, exact_int: bool, signs: str) -> Iterator[tuple[Number, str]]:
     """Values of two numbers, and the sign that makes each; "-" and "/" take the larger first with `exact_int`."""
     if "+" in signs:
         yield one + other, "+"
@@ -240,27 +244,32 @@ def _steps(one: Fraction, other: Fraction, exact_int: bool, signs: str) -> Itera
         large, small = max(one, other), min(one, other)
         if "-" in signs:
             yield large - small, "-"
-        if "/" in signs and small and (large / small).denominator == 1:
-            yield large / small, "/"
+        if "/" in signs and small and large % small == 0:
+            yield large // small, "/"
         return
     if "-" in signs:
         yield one - other, "-"
         yield other - one, "~-"
     if "/" in signs:
         if other:
-            yield one / other, "/"
+            yield _quotient(one, other), "/"
         if one:
-            yield other / one, "~/"
+            yield _quotient(other, one), "~/"
+
+
+def _quotient(one: Number, other: Number) -> Number:
+    found = Fraction(one, other)
+    return found.numerator if found.denominator == 1 else found
 
 
 def solve(problem: Problem, *, exact_int: bool = False, signs: str = "+-*/") -> str | None:
     """An expression that solves the problem, or None where there is none; `exact_int`, `signs` as in `reachable`."""
-    items = [(Fraction(n), str(n)) for n in problem.numbers]
-    found = _search(items, Fraction(problem.target), exact_int, _checked_signs(signs))
+    items: list[tuple[Number, str]] = [(n, str(n)) for n in problem.numbers]
+    found = _search(items, problem.target, exact_int, _checked_signs(signs))
     return found if found is None or not found.startswith("(") else found[1:-1]
 
 
-def _search(items: list[tuple[Fraction, str]], target: Fraction, exact_int: bool, signs: str) -> str | None:
+def _search(items: list[tuple[Number, str]], target: int, exact_int: bool, signs: str) -> str | None:
     if len(items) == 1:
         return items[0][1] if items[0][0] == target else None
     if target not in _values(tuple(sorted(value for value, _ in items)), exact_int, signs):
@@ -322,9 +331,7 @@ def generate(
         size = int(rng.choice(sizes, p=weights / weights.sum()))
         numbers = tuple(int(n) for n in rng.integers(number_range[0], number_range[1] + 1, size))
         problem = Problem(numbers, int(rng.integers(target_range[0], target_range[1] + 1)))
-        if problem.key in seen or Fraction(problem.target) not in reachable(
-            numbers, exact_int=exact_int, signs=signs
-        ):
+        if problem.key in seen or problem.target not in reachable(numbers, exact_int=exact_int, signs=signs):
             missed += 1
             continue
         missed = 0
