@@ -135,6 +135,9 @@ def test_profiles():
     assert judged.missing["subgoal"] == 1
     assert math.isnan(judged.means["subgoal"][0])
     assert math.isnan(profile(["x"]).means["subgoal"][1])
+    few = profile([TRACE, "nothing here"]).means["verification"]
+    assert few[0] > 0
+    assert math.isnan(few[1])  # an interval needs three traces, as everywhere in the instrument
     assert profile([TRACE], [PROBLEM], count_meaning).means["backtracking"][0] == 2
 
 

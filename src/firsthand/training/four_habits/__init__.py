@@ -26,6 +26,7 @@ from firsthand.training.four_habits.errors import (
     TokenBudgetError,
     UnsolvableRangeError,
 )
+from firsthand.training.four_habits.estimates import Estimate
 from firsthand.training.four_habits.habits import (
     BEHAVIOURS,
     BehaviourCounts,
@@ -40,19 +41,11 @@ from firsthand.training.four_habits.habits import (
 )
 from firsthand.training.four_habits.prediction import GainPrediction, HabitLine, predict_gains
 from firsthand.training.four_habits.priming import KINDS, Example, make_priming, prompt_of, within_tokens
+from firsthand.training.four_habits.task import StudyTask, countdown_rewards, countdown_rows, countdown_task
 
 if TYPE_CHECKING:
-    from firsthand.training.four_habits.study import (
-        Estimate,
-        HabitStudy,
-        Look,
-        StudyConfig,
-        StudyTask,
-        countdown_rewards,
-        countdown_rows,
-        countdown_task,
-        run_condition,
-    )
+    from firsthand.training.four_habits.comparison import HabitStudy
+    from firsthand.training.four_habits.condition import Look, StudyConfig, run_condition
 
 __all__ = [
     "BEHAVIOURS",
@@ -101,24 +94,17 @@ __all__ = [
 ]
 
 # These stand on torch, which importing the room must not load.
-_LATE = frozenset(
-    {
-        "Estimate",
-        "HabitStudy",
-        "Look",
-        "StudyConfig",
-        "StudyTask",
-        "countdown_rewards",
-        "countdown_rows",
-        "countdown_task",
-        "run_condition",
-    }
-)
+_LATE = {
+    "HabitStudy": "comparison",
+    "Look": "condition",
+    "StudyConfig": "condition",
+    "run_condition": "condition",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from firsthand.training.four_habits import study
+    import importlib
 
-    return getattr(study, name)
+    return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)

@@ -22,10 +22,11 @@ from firsthand.claims import Gate, Measurement, Observation
 from firsthand.lm.tiny import tiny_llama
 from firsthand.rl.policy import CausalPolicy
 from firsthand.rl.trainer import GRPOConfig, SupervisedConfig, train_supervised
+from firsthand.training.four_habits.condition import Look, StudyConfig, run_condition
 from firsthand.training.four_habits.countdown import Problem, split_problems
 from firsthand.training.four_habits.prediction import predict_gains
 from firsthand.training.four_habits.scales import SEEDS, SIZES, Size
-from firsthand.training.four_habits.study import Look, StudyConfig, StudyTask, countdown_task, run_condition
+from firsthand.training.four_habits.task import StudyTask, countdown_task
 from firsthand.training.four_habits.token_world import (
     SYMBOLS,
     base_rows,

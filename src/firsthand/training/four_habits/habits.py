@@ -14,7 +14,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from importlib import resources
@@ -26,6 +26,7 @@ import numpy as np
 from firsthand.errors import InputError, NotFoundError
 from firsthand.training.four_habits.countdown import SIGNS, Problem
 from firsthand.training.four_habits.errors import JudgeParseError
+from firsthand.training.four_habits.estimates import estimate
 
 __all__ = [
     "BEHAVIOURS",
@@ -374,7 +375,7 @@ def profile(
         known = [(value, one.tokens) for one in counts if (value := one.of(name)) is not None]
         values = np.array([value for value, _ in known], dtype=float)
         missing[name] = len(counts) - len(known)
-        means[name] = _interval(values)
+        means[name] = astuple(estimate(values))
         shares[name] = float((values > 0).mean()) if len(values) else math.nan
         tokens = sum(count for _, count in known)
         rates[name] = 1000 * float(values.sum()) / tokens if tokens else 0.0
@@ -404,15 +405,3 @@ def agreement(mine: Sequence[BehaviourCounts], theirs: Sequence[BehaviourCounts]
         same = float((shown[:, 0] == shown[:, 1]).mean())
         found[name] = math.nan if chance == 1 else float((same - chance) / (1 - chance))
     return found
-
-
-def _interval(values: Any) -> tuple[float, float, float]:
-    if not len(values):
-        return math.nan, math.nan, math.nan
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, math.nan, math.nan
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return mean, mean - half, mean + half

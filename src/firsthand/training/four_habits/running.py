@@ -23,18 +23,13 @@ from firsthand.lm.models import load
 from firsthand.rl import Rewards
 from firsthand.rl.policy import CausalPolicy
 from firsthand.rl.trainer import GRPOConfig, SupervisedConfig
+from firsthand.training.four_habits.comparison import HabitStudy
+from firsthand.training.four_habits.condition import Look, StudyConfig, run_condition
 from firsthand.training.four_habits.config import StudySettings
 from firsthand.training.four_habits.countdown import Problem, generate, split_problems
 from firsthand.training.four_habits.habits import BEHAVIOURS, count_rules, read_rules
 from firsthand.training.four_habits.priming import KINDS, make_priming
-from firsthand.training.four_habits.study import (
-    HabitStudy,
-    Look,
-    StudyConfig,
-    StudyTask,
-    countdown_task,
-    run_condition,
-)
+from firsthand.training.four_habits.task import StudyTask, countdown_task
 
 __all__ = ["draw_curves", "run_one", "run_study"]
 

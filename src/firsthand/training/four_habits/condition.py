@@ -1,16 +1,15 @@
-"""Prime a model, let it learn from rewards, and watch accuracy and habits: one condition of a study, and many together.
+"""One condition of a study: prime a model, let it learn from rewards, and look at its accuracy and habits on the way.
 
-The task is anybody's: rows with prompts, a reward, and what counts as right. `countdown_task` is the paper's. A
-condition is a set of examples that the model imitates first; without examples it learns from rewards as it is.
+A condition is a set of examples that the model imitates first; without examples it learns from rewards as it is. What
+it learns is the task's business (`task`), what several conditions say together that of `comparison`.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,126 +20,13 @@ from firsthand.errors import InputError
 from firsthand.launch import this_rank
 from firsthand.launch.cache import write_atomically
 from firsthand.lm.backend import require
-from firsthand.rl import Rewards
 from firsthand.rl.trainer import GRPOConfig, SupervisedConfig, train_grpo, train_supervised
-from firsthand.training.four_habits.countdown import Problem, score
-from firsthand.training.four_habits.habits import BEHAVIOURS, BehaviourCounts, count_rules, profile
-from firsthand.training.four_habits.prediction import GainPrediction, predict_gains
-from firsthand.training.four_habits.priming import prompt_of
+from firsthand.training.four_habits.habits import BEHAVIOURS, profile
+from firsthand.training.four_habits.task import StudyTask, problem_of
 
-__all__ = [
-    "Estimate",
-    "HabitStudy",
-    "Look",
-    "StudyConfig",
-    "StudyTask",
-    "countdown_rewards",
-    "countdown_rows",
-    "countdown_task",
-    "run_condition",
-]
+__all__ = ["Look", "Stage", "StudyConfig", "run_condition"]
 
 Stage = Literal["start", "primed", "learnt"]
-Counter = Callable[[str, Problem | None], BehaviourCounts]
-
-
-# --- the task -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StudyTask:
-    """What is learnt, and how it is judged.
-
-    Attributes:
-        rows: to learn from: a `prompt` and the columns that rewards read.
-        tests: rows to be measured on; none of their prompts may be among `rows`.
-        rewards: of learning.
-        correct: from answers and columns to 1 where an answer is right and 0 where it is not: a reward for form is
-            no success.
-        counter: habits of an answer; it is given the row's Countdown problem where it has one, else None.
-        held_back: rows by whose accuracy a state of priming is chosen (`StudyConfig.choose_every`).
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    tests: Sequence[Mapping[str, Any]]
-    rewards: Rewards
-    correct: Callable[..., Sequence[float]]
-    counter: Counter = count_rules
-    held_back: Sequence[Mapping[str, Any]] = ()
-
-    def __post_init__(self) -> None:
-        if not self.rows or not self.tests:
-            raise InputError("a study needs rows to learn from and tests")
-        known = {json.dumps(row.get("prompt")) for row in self.rows}
-        shared = sum(json.dumps(row.get("prompt")) in known for row in (*self.tests, *self.held_back))
-        if shared:
-            from firsthand.training.four_habits.errors import LeakageError
-
-            raise LeakageError(f"{shared} prompts of the tests are among the rows that are learnt from")
-
-
-def countdown_rewards(
-    *, format_score: float = 0.1, partial: Literal["proximity"] | None = None
-) -> tuple[Rewards, Callable[..., list[float]]]:
-    """The reward of Countdown (`score`), and what counts as right; both read `numbers` and `target`."""
-
-    def countdown(
-        completions: Sequence[Any], numbers: Sequence[Any], target: Sequence[Any], **_: Any
-    ) -> list[float]:
-        return [found.value for found in _scored(completions, numbers, target, format_score, partial)]
-
-    def correct(
-        completions: Sequence[Any], numbers: Sequence[Any], target: Sequence[Any], **_: Any
-    ) -> list[float]:
-        return [float(found.correct) for found in _scored(completions, numbers, target, 0.0, None)]
-
-    return Rewards([countdown]), correct
-
-
-def _scored(
-    completions: Sequence[Any],
-    numbers: Sequence[Any],
-    targets: Sequence[Any],
-    format_score: float,
-    partial: Any,
-) -> list[Any]:
-    from firsthand.rl.rewards import answer_text
-
-    return [
-        score(answer_text(text), Problem(tuple(n), t), format_score=format_score, partial=partial)
-        for text, n, t in zip(completions, numbers, targets, strict=True)
-    ]
-
-
-def countdown_rows(
-    problems: Iterable[Problem], prompt: Callable[[Problem], str] = prompt_of
-) -> list[dict[str, Any]]:
-    """Problems as rows: `prompt`, `numbers`, `target`."""
-    return [
-        {"prompt": prompt(problem), "numbers": list(problem.numbers), "target": problem.target}
-        for problem in problems
-    ]
-
-
-def countdown_task(
-    rows: Sequence[Problem],
-    tests: Sequence[Problem],
-    *,
-    prompt: Callable[[Problem], str] = prompt_of,
-    counter: Counter = count_rules,
-    held_back: Sequence[Problem] = (),
-    format_score: float = 0.1,
-    partial: Literal["proximity"] | None = None,
-) -> StudyTask:
-    """Countdown as a task."""
-    rewards, correct = countdown_rewards(format_score=format_score, partial=partial)
-    return StudyTask(
-        countdown_rows(rows, prompt), countdown_rows(tests, prompt), rewards, correct, counter,
-        countdown_rows(held_back, prompt),
-    )  # fmt: skip
-
-
-# --- one condition --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -305,7 +191,7 @@ def _learn_with_trl(
 def _look(policy: Any, task: StudyTask, config: StudyConfig, stage: Stage, step: int, samples: int) -> Look:
     texts = _answers(policy, task.tests, config, 1 + (stage == "learnt"), step, samples)
     right = np.array(task.correct(texts, **_columns(task.tests, samples)), dtype=float).reshape(-1, samples)
-    problems = [_problem(row) for row in task.tests for _ in range(samples)]
+    problems = [problem_of(row) for row in task.tests for _ in range(samples)]
     found = profile(texts, cast(Any, problems), task.counter)
     return Look(
         stage, step, tuple(float(value) for value in right.mean(axis=1)),
@@ -340,12 +226,6 @@ def _answers(
 def _columns(rows: Sequence[Mapping[str, Any]], samples: int) -> dict[str, list[Any]]:
     names = sorted({name for row in rows for name in row if name != "prompt"})
     return {name: [row.get(name) for row in rows for _ in range(samples)] for name in names}
-
-
-def _problem(row: Mapping[str, Any]) -> Problem | None:
-    if "numbers" not in row or "target" not in row:
-        return None
-    return Problem(tuple(int(n) for n in row["numbers"]), int(row["target"]))
 
 
 class _Kept:
@@ -403,110 +283,3 @@ class _Kept:
             beside = self.folder / f".primed.pt.{os.getpid()}.part"
             torch.save(self.policy.module.state_dict(), beside)
             beside.replace(self.folder / "primed.pt")
-
-
-# --- many conditions ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-
-@dataclass(frozen=True)
-class HabitStudy:
-    """The looks of every condition, one list a seed, all with the same tests.
-
-    Intervals are over seeds where there are 3 or more, else over test prompts (t in both cases).
-    """
-
-    looks: Mapping[str, Sequence[Sequence[Look]]]
-
-    def accuracy(self, condition: str, when: Literal["start", "primed", "end"] = "end") -> Estimate:
-        """Test accuracy of a condition."""
-        return _estimate([_at(looks, when).correct for looks in self._of(condition)])
-
-    def gain(self, condition: str) -> Estimate:
-        """Accuracy at the end less that after priming."""
-        return _estimate([_less(_at(looks, "end"), _at(looks, "primed")) for looks in self._of(condition)])
-
-    def difference(
-        self, condition: str, control: str, when: Literal["start", "primed", "end"] = "end"
-    ) -> Estimate:
-        """Accuracy of a condition less that of another one, seed by seed and prompt by prompt."""
-        pairs = zip(self._of(condition), self._of(control), strict=True)
-        return _estimate([_less(_at(mine, when), _at(theirs, when)) for mine, theirs in pairs])
-
-    def predict_gains(self) -> GainPrediction:
-        """Gains by the habits after priming; every condition of every seed is one model."""
-        every = [looks for runs in self.looks.values() for looks in runs]
-        return predict_gains(
-            [_at(looks, "primed").habits for looks in every],
-            [_at(looks, "end").accuracy - _at(looks, "primed").accuracy for looks in every],
-        )
-
-    def curve(self, condition: str) -> list[dict[str, Any]]:
-        """Accuracy, habits and length by step of learning (0 is the primed model), mean over seeds."""
-        points: dict[int, list[Look]] = {}
-        for looks in self._of(condition):
-            for one in looks:
-                if one.stage != "start":
-                    points.setdefault(one.step, []).append(one)
-        return [
-            {
-                "step": step,
-                "accuracy": float(np.mean([one.accuracy for one in some])),
-                "habits": {name: float(np.mean([one.habits[name] for one in some])) for name in BEHAVIOURS},
-                "tokens": float(np.mean([one.tokens for one in some])),
-            }
-            for step, some in sorted(points.items())
-        ]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Figures of every condition, as JSON has them."""
-        return {
-            "conditions": {
-                name: {
-                    **{when: vars(self.accuracy(name, when)) for when in ("start", "primed", "end")},
-                    "gain": vars(self.gain(name)),
-                    "curve": self.curve(name),
-                }
-                for name in self.looks
-            },
-            "prediction": self.predict_gains().as_dict() if sum(map(len, self.looks.values())) >= 3 else None,
-        }
-
-    def _of(self, condition: str) -> Sequence[Sequence[Look]]:
-        if condition not in self.looks:
-            raise InputError(f"a condition is one of {', '.join(self.looks)}, got {condition!r}")
-        return self.looks[condition]
-
-
-def _at(looks: Sequence[Look], when: str) -> Look:
-    if when == "end":
-        return looks[-1]
-    return next(one for one in looks if one.stage == when)
-
-
-def _less(mine: Look, theirs: Look) -> tuple[float, ...]:
-    return tuple(a - b for a, b in zip(mine.correct, theirs.correct, strict=True))
-
-
-def _estimate(by_seed: Sequence[Sequence[float]]) -> Estimate:
-    """The mean and its t interval: over seeds from 3 on, else over prompts."""
-    from scipy.stats import t
-
-    table = np.array(by_seed, dtype=float)
-    units = table.mean(axis=1) if len(table) >= 3 else table.mean(axis=0)
-    mean = float(units.mean())
-    if len(units) < 2:
-        return Estimate(mean, math.nan, math.nan)
-    half = float(t.ppf(0.975, len(units) - 1) * units.std(ddof=1) / math.sqrt(len(units)))
-    return Estimate(mean, mean - half, mean + half)
