@@ -7,6 +7,7 @@ import json
 import pytest
 
 from firsthand.errors import FirsthandError
+from firsthand.training.four_habits import count_rules
 from firsthand.training.four_habits.command import app
 from tests.training.verbs_for_tests import caller
 
@@ -27,6 +28,21 @@ def test_prime_and_profile(tmp_path):
     assert set(beside) == set(found["means"])
     call("prime", "--output", path, "--count", 10, "--kind", "empty_cot")
     assert json.loads(call("profile", path, "--json"))["shares"] == dict.fromkeys(found["shares"], 0.0)
+
+
+def test_each_way_counts_once(tmp_path, monkeypatch):
+    counted = []
+
+    def counting(trace, problem=None, *, rules=None):
+        counted.append(trace)
+        return count_rules(trace, problem, rules=rules)
+
+    monkeypatch.setattr("firsthand.training.four_habits.count_rules", counting)
+    path = tmp_path / "traces.jsonl"
+    path.write_text('{"completion": "Wait.", "numbers": [1, 2], "target": 3}\n')
+    found = json.loads(call("profile", path, "--beside", "meaning", "--json"), parse_constant=pytest.fail)
+    assert counted == ["Wait."]
+    assert found["means"]["backtracking"] == [1.0, None, None]
 
 
 def test_rules_and_fields_of_ones_own(tmp_path):

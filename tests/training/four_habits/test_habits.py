@@ -18,9 +18,11 @@ from firsthand.training.four_habits.habits import (
     BehaviourCounts,
     JudgeCounter,
     agreement,
+    count_all,
     count_meaning,
     count_rules,
     profile,
+    profile_counts,
     read_rules,
     read_steps,
 )
@@ -131,6 +133,7 @@ def test_profiles():
     low, high = found.means["verification"][1:]
     assert low < 2 < high
     assert found.as_dict()["traces"] == 3
+    assert found == profile_counts(count_all([TRACE, "nothing here", TRACE], [PROBLEM] * 3))
     judged = profile(["x"], counter=JudgeCounter(lambda prompt: "?"))
     assert judged.missing["subgoal"] == 1
     assert math.isnan(judged.means["subgoal"][0])

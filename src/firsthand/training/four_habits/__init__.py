@@ -37,6 +37,7 @@ from firsthand.training.four_habits.habits import (
     count_meaning,
     count_rules,
     profile,
+    profile_counts,
     read_rules,
 )
 from firsthand.training.four_habits.prediction import GainPrediction, HabitLine, predict_gains
@@ -83,6 +84,7 @@ __all__ = [
     "make_priming",
     "predict_gains",
     "profile",
+    "profile_counts",
     "prompt_of",
     "reachable",
     "read_rules",

@@ -89,7 +89,7 @@ def profile_command(
         count_all,
         count_meaning,
         count_rules,
-        profile,
+        profile_counts,
         read_rules,
     )
 
@@ -107,12 +107,9 @@ def profile_command(
         )
     ways: dict[str, Any] = {"meaning": count_meaning, "rules": partial(count_rules, rules=read_rules(rules))}
     traces = [str(line[text]) for line in lines]
-    found = profile(traces, problems, ways[by])
-    kappa = (
-        {}
-        if beside is None
-        else agreement(count_all(traces, problems, ways[by]), count_all(traces, problems, ways[beside]))
-    )
+    counts = count_all(traces, problems, ways[by])
+    found = profile_counts(counts)
+    kappa = {} if beside is None else agreement(counts, count_all(traces, problems, ways[beside]))
     if as_json:
         defined = {name: None if math.isnan(value) else value for name, value in kappa.items()}
         typer.echo(json.dumps({**found.as_dict(), **({"kappa": defined} if kappa else {})}, indent=2))

@@ -40,6 +40,7 @@ __all__ = [
     "count_rules",
     "count_words",
     "profile",
+    "profile_counts",
     "read_rules",
     "read_steps",
     "sentences",
@@ -342,8 +343,16 @@ class HabitProfile:
     tokens: float
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
-        return {**vars(self), "means": {name: list(value) for name, value in self.means.items()}}
+        """All of it, as JSON has it; what is not defined is None."""
+
+        def known(value: float) -> float | None:
+            return None if math.isnan(value) else value
+
+        return {
+            **vars(self),
+            "means": {name: [known(value) for value in values] for name, values in self.means.items()},
+            "shares": {name: known(value) for name, value in self.shares.items()},
+        }
 
 
 def count_all(
@@ -369,7 +378,13 @@ def profile(
     counter: Callable[..., BehaviourCounts] | JudgeCounter = count_rules,
 ) -> HabitProfile:
     """Count the habits of `traces`, by rules, by meaning (with `problems`) or by a judge, and sum them up."""
-    counts = count_all(traces, problems, counter)
+    return profile_counts(count_all(traces, problems, counter))
+
+
+def profile_counts(counts: Sequence[BehaviourCounts]) -> HabitProfile:
+    """`profile` of traces that were counted already, one entry a trace."""
+    if not counts:
+        raise InputError("there are no traces")
     means, shares, rates, missing = {}, {}, {}, {}
     for name in BEHAVIOURS:
         known = [(value, one.tokens) for one in counts if (value := one.of(name)) is not None]
@@ -380,7 +395,7 @@ def profile(
         tokens = sum(count for _, count in known)
         rates[name] = 1000 * float(values.sum()) / tokens if tokens else 0.0
     return HabitProfile(
-        means, shares, rates, missing, len(traces), sum(one.tokens for one in counts) / len(counts)
+        means, shares, rates, missing, len(counts), sum(one.tokens for one in counts) / len(counts)
     )
 
 
