@@ -317,7 +317,7 @@ def test_order_of_observations_does_not_matter(order):
 # --- copies, names and repeats ------------------------------------------------------------------------
 
 
-def test_copies_are_dropped_clause_by_clause_and_times_never():
+def test_a_copy_is_a_copy_in_every_clause_and_times_are_never():
     fixed = [
         Observation(clause="fixed", arm="treatment", seed=s, item=str(i), value=float(i))
         for s in range(5)
@@ -333,10 +333,28 @@ def test_copies_are_dropped_clause_by_clause_and_times_never():
         for s in range(5)
         for arm, repeat in (("treatment", "timed"), ("control", "exact"))
     ]
-    for rows in (fixed + timed + mixed, fixed + timed + mixed + varied):
-        kept = distinct_seeds(rows)
-        assert [o for o in kept if o.clause == "fixed"] == fixed[:3]
-        assert [o for o in kept if o.clause != "fixed"] == rows[len(fixed) :]
+    kept = distinct_seeds(fixed + timed + mixed)
+    assert [o for o in kept if o.clause == "fixed"] == fixed[:3]
+    assert [o for o in kept if o.clause != "fixed"] == timed + mixed
+    everything = fixed + timed + mixed + varied
+    assert distinct_seeds(everything) == tuple(everything)
+
+
+def test_a_clause_of_few_values_keeps_seeds_that_agree_by_chance():
+    rank = Clause(id="rank", kind="absolute", margin=0.0, treatment="t")
+    ranks = [
+        Observation(clause="rank", arm="t", seed=s, value=v) for s, v in enumerate((0.5, 1.0, 0.5, 1.0, 0.9))
+    ]
+    rows = ranks + paired([0.1, 0.2, 0.3, 0.4, 0.5])
+    found = {
+        result.claim.clauses[0].id: result
+        for result in judge([claim(rank), claim(GREATER, id="other", primary=False)], rows)
+    }
+    assert found["rank"].clauses[0].interval.n == 5
+    assert found["rank"].clauses[0].units == (0.5, 1.0, 0.5, 1.0, 0.9)
+    copy = [o.model_copy(update={"seed": 5}) for o in rows if o.seed == 2]
+    again = judge([claim(rank), claim(GREATER, id="other", primary=False)], rows + copy)
+    assert [result.clauses[0].interval.n for result in again] == [5, 5]
 
 
 def test_a_copy_is_a_copy_in_any_order():

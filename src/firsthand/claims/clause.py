@@ -41,26 +41,26 @@ Floats = NDArray[np.float64]
 
 
 def distinct_seeds(observations: Sequence[Observation]) -> tuple[Observation, ...]:
-    """Drop, clause by clause, the rows of seeds that repeat an earlier seed's rows byte for byte.
+    """Drop the rows of seeds that repeat an earlier seed byte for byte, all clauses together.
 
-    Two seeds that gave one clause the very same values are one draw of it, however often it is written
-    down. A seed that timed something for the clause is never dropped from it: equal times are chance, not a
-    copy. The order of what is kept stays.
+    Two seeds that gave the very same values everywhere are one draw, however often it is written down: the seed
+    did nothing. Equal values in one clause are no sign of that, a statistic of few values often meets itself.
+    Times say nothing either way: they are left out of the comparison, and a clause that a seed timed something
+    for keeps that seed, since equal times are chance and not a copy. The order of what is kept stays.
     """
-    groups: dict[tuple[str, int], list[Observation]] = defaultdict(list)
+    seeds: dict[int, list[Observation]] = defaultdict(list)
     for observation in observations:
-        groups[observation.clause, observation.seed].append(observation)
-    seen: set[tuple[str, tuple[str, ...]]] = set()
-    copies: set[tuple[str, int]] = set()
-    for clause, seed in sorted(groups):
-        rows = groups[clause, seed]
-        if any(o.repeat == "timed" for o in rows):
-            continue
-        signature = clause, tuple(sorted(repr((o.arm, o.item, o.cluster, o.x, o.value)) for o in rows))
+        seeds[observation.seed].append(observation)
+    seen: set[tuple[str, ...]] = set()
+    copies: set[tuple[int, str]] = set()
+    for seed in sorted(seeds):
+        rows = [o for o in seeds[seed] if o.repeat != "timed"]
+        signature = tuple(sorted(repr((o.clause, o.arm, o.item, o.cluster, o.x, o.value)) for o in rows))
         if signature in seen:
-            copies.add((clause, seed))
+            timed = {o.clause for o in seeds[seed] if o.repeat == "timed"}
+            copies.update((seed, o.clause) for o in rows if o.clause not in timed)
         seen.add(signature)
-    return tuple(o for o in observations if (o.clause, o.seed) not in copies)
+    return tuple(o for o in observations if (o.seed, o.clause) not in copies)
 
 
 # --- from observations to units -----------------------------------------------------------------------
@@ -120,6 +120,8 @@ def judge_clause(
 ) -> ClauseResult:
     """Judge one clause on its own at 5 %, before Holm and before clauses are combined.
 
+    `observations` are those of all clauses: a seed counts once with another only where all of theirs are equal.
+
     Where nothing can be decided from observations that are in order (too few units, a statistic that they do not
     define), the clause is inconclusive and says why.
 
@@ -127,9 +129,10 @@ def judge_clause(
         CheckError: the observations are not in order: arms on different units, no unit's or item's name where
             one is needed, a ratio of a value that is not positive, an unknown statistic.
     """
-    own = distinct_seeds([o for o in observations if o.clause == clause.id])
+    own = [o for o in distinct_seeds(observations) if o.clause == clause.id]
     if clause.kind == "exact":
-        return _judge_exact(clause, own)
+        # Every value is 1 where all agrees, so that items of one name say nothing new in a second seed.
+        return _judge_exact(clause, distinct_seeds(own))
     statistic = find_statistic(clause.statistic, statistics)
     is_mean = clause.statistic in ("mean", "proportion") and clause.statistic not in (statistics or {})
     rows = [o for o in own if o.arm == clause.treatment]
