@@ -32,6 +32,7 @@ from firsthand.rl.losses import LossType, grpo_loss
 from firsthand.rl.policy import Policy, Samples
 from firsthand.rl.rewards import Rewards
 from firsthand.rl.rollouts import RolloutFile
+from firsthand.rl.rows import answer_columns, column_names, seeded_generator
 
 __all__ = [
     "GRPOConfig",
@@ -161,19 +162,17 @@ def train_grpo(
         raise InputError("give at least one row")
     reference = _copy(policy) if config.beta else None  # before a checkpoint takes its place
     run = _Run(policy, config, len(rows), checkpoint, every)
-    columns = sorted({name for row in rows for name in row if name != "prompt"})
+    columns = column_names(rows)
     written = RolloutFile(rollouts, run.done) if rollouts is not None else None
 
     def step(number: int) -> tuple[dict[str, float], int]:
         drawn = [rows[n] for n in row_numbers(len(rows), config.prompts_per_step, number, config.seed)]
         samples = policy.sample(
             drawn, group_size=config.group_size, max_new_tokens=config.max_new_tokens,
-            temperature=config.temperature, generator=_generator(config.seed, number),
+            temperature=config.temperature, generator=seeded_generator(config.seed, number),
         )  # fmt: skip
         texts = policy.texts(samples)
-        repeated = [row for row in drawn for _ in range(config.group_size)]
-        given = {name: [row.get(name) for row in repeated] for name in columns}
-        table = rewards(texts, **given)
+        table = rewards(texts, **answer_columns(drawn, columns, config.group_size))
         if written is not None:
             written.add(number + 1, drawn, texts, table, config.group_size)
         total = torch.from_numpy(table.total)
@@ -318,11 +317,6 @@ def row_numbers(count: int, batch: int, step: int, seed: int) -> list[int]:
 def _order(count: int, number: int, seed: int) -> NDArray[np.int64]:
     """The order of `count` rows in pass `number`; a pass is many steps long."""
     return np.random.default_rng([seed, number, 17]).permutation(count)
-
-
-def _generator(seed: int, step: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1)
-    return torch.Generator().manual_seed(int(state))
 
 
 def _copy(policy: Policy) -> Policy:

@@ -20,6 +20,7 @@ from firsthand.errors import InputError
 from firsthand.launch import this_rank
 from firsthand.launch.cache import write_atomically
 from firsthand.lm.backend import require
+from firsthand.rl.rows import answer_columns, column_names, seeded_generator
 from firsthand.rl.trainer import GRPOConfig, SupervisedConfig, train_grpo, train_supervised
 from firsthand.training.four_habits.habits import BEHAVIOURS, profile
 from firsthand.training.four_habits.task import StudyTask, problem_of
@@ -149,7 +150,7 @@ def _prime(policy: Any, task: StudyTask, examples: Sequence[Mapping[str, Any]], 
         if step % config.choose_every and step != config.priming.steps:
             return
         found = _answers(policy, task.held_back, config, 0, step, config.samples)
-        rate = float(np.mean(task.correct(found, **_columns(task.held_back, config.samples))))
+        rate = float(_right(task, task.held_back, found, config.samples).mean())
         if best is None or rate > best[0]:
             best = rate, copy.deepcopy(policy.module.state_dict())
 
@@ -190,7 +191,7 @@ def _learn_with_trl(
 
 def _look(policy: Any, task: StudyTask, config: StudyConfig, stage: Stage, step: int, samples: int) -> Look:
     texts = _answers(policy, task.tests, config, 1 + (stage == "learnt"), step, samples)
-    right = np.array(task.correct(texts, **_columns(task.tests, samples)), dtype=float).reshape(-1, samples)
+    right = _right(task, task.tests, texts, samples)
     problems = [problem_of(row) for row in task.tests for _ in range(samples)]
     found = profile(texts, cast(Any, problems), task.counter)
     return Look(
@@ -203,15 +204,9 @@ def _answers(
     policy: Any, rows: Sequence[Mapping[str, Any]], config: StudyConfig, stream: int, step: int, samples: int
 ) -> list[str]:
     """`samples` answers to each row's prompt, in a row; they depend on the seed, the stage and the step alone."""
-    require("torch")
-    import torch
-
     was_training = policy.module.training
     policy.module.eval()
-    state = np.random.SeedSequence([config.learning.seed, 1_000 + stream, step]).generate_state(1, np.uint64)[
-        0
-    ]
-    generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    generator = seeded_generator(config.learning.seed, 1_000 + stream, step)
     texts: list[str] = []
     for start in range(0, len(rows), config.batch):
         drawn = policy.sample(
@@ -223,9 +218,10 @@ def _answers(
     return texts
 
 
-def _columns(rows: Sequence[Mapping[str, Any]], samples: int) -> dict[str, list[Any]]:
-    names = sorted({name for row in rows for name in row if name != "prompt"})
-    return {name: [row.get(name) for row in rows for _ in range(samples)] for name in names}
+def _right(task: StudyTask, rows: Sequence[Mapping[str, Any]], texts: Sequence[str], samples: int) -> Any:
+    """Which of `samples` answers to each row are right, (N, samples)."""
+    found = task.correct(texts, **answer_columns(rows, column_names(rows), samples))
+    return np.array(found, dtype=float).reshape(-1, samples)
 
 
 class _Kept:
