@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = ["SEEDS", "SIZES", "Size"]
 
-SEEDS = {"smoke": 2, "laptop": 22}
+SEEDS = {"smoke": 2, "laptop": 20}
 
 
 @dataclass(frozen=True)
