@@ -181,13 +181,13 @@ class Statement:
         try:
             tree = qualify(raw, schema=schema.sqlglot, dialect=dialect, validate_qualify_columns=False)
         except (SqlglotError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
-            return cls(text, schema, raw, unknown=f"columns not resolved: {_first_line(error)}")
+            return cls(text, schema, raw, unknown=f"columns not resolved: {_first_line(error)}", opaque=True)
         if not isinstance(tree, exp.Query):
             return cls(text, schema, raw, unknown="not one query")
         ctes = {cte.alias: cte.this for cte in tree.find_all(exp.CTE)}
         found = cls(text, schema, tree, ctes)
         problem = found._not_resolved()
-        return cls(text, schema, tree, ctes, problem) if problem else found
+        return cls(text, schema, tree, ctes, problem, opaque=True) if problem else found
 
     @property
     def dialect(self) -> str:

@@ -5,7 +5,7 @@ Also a line through this session's own runs, from bytes to milliseconds, for wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from sqlglot import exp
@@ -20,7 +20,7 @@ __all__ = ["DirectRuns", "Worth", "bytes_read", "scan_bytes"]
 def scan_bytes(statement: Statement, query: exp.Expr) -> float:
     """Bytes of the base tables' columns that a query reads, a CTE as often as it is named; unknown sizes are 0."""
     total = 0.0
-    for select in query.find_all(exp.Select):
+    for select in _selects(query):
         used = {(column.table, column.name) for column in select.find_all(exp.Column)}
         for item in from_items(select):
             if not isinstance(item, exp.Table):
@@ -37,6 +37,16 @@ def scan_bytes(statement: Statement, query: exp.Expr) -> float:
             ]
             total += table.rows * max(sum(widths), 1.0)
     return total
+
+
+def _selects(query: exp.Expr) -> Iterator[exp.Select]:
+    """SELECTs of a query, but those of CTEs in front of it: they are read where they are named."""
+    stack = [query]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, exp.Select):
+            yield node
+        stack += [part for part in node.iter_expressions() if not isinstance(part, exp.With)]
 
 
 def bytes_read(statement: Statement) -> float:

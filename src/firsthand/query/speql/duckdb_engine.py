@@ -59,47 +59,56 @@ class DuckDBEngine:
     def __init__(
         self, path: str | Path, *, memory_limit: str | None = None, threads: int | None = None
     ) -> None:
-        duckdb = _duckdb()
         self.path = Path(path)
         if not self.path.exists():
             raise NotFoundError(f"{self.path} is not there; give a DuckDB file or a folder of Parquet files")
         self._spill = TemporaryDirectory(prefix="firsthand-speql-")
-        config: dict[str, Any] = {"temp_directory": self._spill.name}
+        self._config: dict[str, Any] = {"temp_directory": self._spill.name}
         if memory_limit is not None:
-            config["memory_limit"] = memory_limit
+            self._config["memory_limit"] = memory_limit
         if threads is not None:
-            config["threads"] = threads
-        try:
-            self._main = duckdb.connect(":memory:", config=config)
-        except duckdb.Error as error:
-            self._spill.cleanup()
-            raise InputError(f"DuckDB did not start: {error}") from error
+            self._config["threads"] = threads
         self._connections: weakref.WeakSet[DuckDBConnection] = weakref.WeakSet()
+        self._main: Any = None
         self._closed = False
         try:
-            self._open()
             self.refresh()
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> None:
+    def refresh(self) -> None:
+        """Open the file or folder as it is now, and read its catalog. What was made before is gone afterwards."""
         duckdb = _duckdb()
+        before = self._main
         try:
-            if self.path.is_dir():
-                self._use = "memory.main"
-                allowed = [str(self.path.resolve()) + "/", self._spill.name + "/"]
-                self._main.execute(f"SET allowed_directories = {_list(allowed)}")
-                self._make_file_views()
-            else:
-                self._use = '"db".main'
-                self._main.execute(f"ATTACH {_text(str(self.path))} AS db (READ_ONLY)")
-                self._main.execute(f"SET allowed_directories = {_list([self._spill.name + '/'])}")
-            self._main.execute(f"CREATE SCHEMA {_PLACE}")
-            self._main.execute("SET enable_external_access = false")
-            self._main.execute("SET lock_configuration = true")
+            self._main = duckdb.connect(":memory:", config=self._config)
+        except duckdb.Error as error:
+            raise InputError(f"DuckDB did not start: {_first_line(error)}") from error
+        try:
+            self._open()
+            self._read_catalog()
         except duckdb.Error as error:
             raise InputError(f"{self.path} cannot be opened: {_first_line(error)}") from error
+        for connection in list(self._connections):
+            connection.renew(self._main.cursor(), self._use)
+        if before is not None:
+            before.close()
+
+    def _open(self) -> None:
+        """Attach what is queried, and shut everything else out."""
+        if self.path.is_dir():
+            self._use = "memory.main"
+            allowed = [str(self.path.resolve()) + "/", self._spill.name + "/"]
+            self._main.execute(f"SET allowed_directories = {_list(allowed)}")
+            self._make_file_views()
+        else:
+            self._use = '"db".main'
+            self._main.execute(f"ATTACH {_text(str(self.path))} AS db (READ_ONLY)")
+            self._main.execute(f"SET allowed_directories = {_list([self._spill.name + '/'])}")
+        self._main.execute(f"CREATE SCHEMA {_PLACE}")
+        self._main.execute("SET enable_external_access = false")
+        self._main.execute("SET lock_configuration = true")
         kinds = "SELECT function_name FROM duckdb_functions() WHERE stability NOT IN ('CONSISTENT')"
         self._volatile = VOLATILE | {name for (name,) in self._main.execute(kinds).fetchall()}
 
@@ -143,9 +152,7 @@ class DuckDBEngine:
             files = [self.path, self.path.with_name(self.path.name + ".wal")]
         return tuple((str(file), found.st_size, found.st_mtime_ns) for file in files for found in _stat(file))
 
-    def refresh(self) -> None:
-        """Read the catalog: a file that was put in the place of another is opened anew."""
-        duckdb = _duckdb()
+    def _read_catalog(self) -> None:
         database = self._use.split(".")[0].strip('"')
         columns = (
             "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() "
@@ -156,13 +163,10 @@ class DuckDBEngine:
             "SELECT schema_name, table_name, estimated_size FROM duckdb_tables() "
             f"WHERE database_name = {_text(database)}"
         )
-        try:
-            rows = {(schema, table): size for schema, table, size in self._main.execute(sizes).fetchall()}
-            found: dict[tuple[str, str], list[Column]] = {}
-            for schema, table, column, kind in self._main.execute(columns).fetchall():
-                found.setdefault((schema, table), []).append(Column(column, kind))
-        except duckdb.Error as error:
-            raise InputError(f"{self.path}: the catalog cannot be read: {_first_line(error)}") from error
+        rows = {(schema, table): size for schema, table, size in self._main.execute(sizes).fetchall()}
+        found: dict[tuple[str, str], list[Column]] = {}
+        for schema, table, column, kind in self._main.execute(columns).fetchall():
+            found.setdefault((schema, table), []).append(Column(column, kind))
         unsettled = self._unsettled_views(database)
         tables = []
         for (schema, name), its in found.items():
@@ -220,7 +224,8 @@ class DuckDBEngine:
         self._closed = True
         for connection in list(self._connections):
             connection.close()
-        self._main.close()
+        if self._main is not None:
+            self._main.close()
         self._spill.cleanup()
 
 
@@ -309,6 +314,14 @@ class DuckDBConnection:
         """See `engine.Connection`."""
         found = self._cursor.query_progress() if self._running else 0.0
         return max(0.0, min(1.0, float(found) / 100.0))
+
+    def renew(self, cursor: Any, use: str) -> None:
+        """Go on with a cursor of the database that was opened in place of the old one."""
+        self.interrupt()
+        with self._state:
+            old, self._cursor = self._cursor, cursor
+            self._cursor.execute(f"USE {use}")
+        old.close()
 
     def close(self) -> None:
         """Interrupt and end it; safe to call twice."""

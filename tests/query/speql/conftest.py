@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from firsthand.query.speql.config import Config
+from firsthand.query.speql.duckdb_engine import DuckDBEngine
+from firsthand.query.speql.session import Session
+
+SALES = (
+    "CREATE TABLE sales (item VARCHAR, price INTEGER, quantity INTEGER)",
+    "INSERT INTO sales VALUES ('a', 3, 100), ('b', 6, 60), ('c', 7, 20), ('d', 9, 5), ('e', 10, 1), ('f', 6, NULL), "
+    "('a', 8, 12)",
+    "CREATE TABLE stock (item VARCHAR, shelf INTEGER)",
+    "INSERT INTO stock VALUES ('a', 1), ('b', 2), ('z', 3)",
+)
+
+
+def database(path: Path, statements: tuple[str, ...] = SALES) -> Path:
+    connection = duckdb.connect(str(path))
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def sales(tmp_path: Path) -> Path:
+    return database(tmp_path / "sales.duckdb")
+
+
+@pytest.fixture
+def session(sales: Path) -> Iterator[Session]:
+    # Without a race: on seven rows the text itself may be quicker than finding out that a view would do.
+    with Session(DuckDBEngine(sales, threads=1), Config(race=False)) as session:
+        yield session
+
+
+@pytest.fixture
+def run() -> Callable[[str], Any]:
+    """Answers of a fresh in-memory database with the tables of `SALES`."""
+    connection = duckdb.connect()
+    for statement in SALES:
+        connection.execute(statement)
+    return lambda sql: connection.execute(sql).fetchall()
