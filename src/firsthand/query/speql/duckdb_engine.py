@@ -310,6 +310,13 @@ class DuckDBConnection:
                 self._cursor.interrupt()
                 self._state.wait(0.005)
 
+    def poke(self) -> None:
+        """See `engine.Connection`."""
+        with self._state:
+            if self._running and not self._closed:
+                self._stopped = True
+                self._cursor.interrupt()
+
     def progress(self) -> float:
         """See `engine.Connection`."""
         found = self._cursor.query_progress() if self._running else 0.0

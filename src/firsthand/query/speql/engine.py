@@ -66,7 +66,11 @@ class Connection(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Stop the query that runs on this connection, if one does."""
+        """Stop the query that runs on this connection, if one does; returns once it has stopped."""
+        ...
+
+    def poke(self) -> None:
+        """Tell the query that runs to stop, and return at once; it may have to be told again."""
         ...
 
     def progress(self) -> float:

@@ -318,10 +318,24 @@ class Speculation:
             }
             self._todo = [task for task in todo if _key(task) != self._running]
             self._wanted = frozenset(_key(task) for task in todo)
-            if self._running is not None and self._running not in self._wanted:
-                self._making.interrupt()  # under the lock: what is begun next is not meant
+            unwanted = None if self._running in self._wanted else self._running
             self._wake.notify_all()
+        self._give_up(unwanted, snapshot.number)
         self._tell("planned", snapshot.number, vertices=len(plan))
+
+    def _give_up(self, key: str | None, number: int) -> None:
+        """Stop what is being made under that key, until it stops or a newer snapshot has come.
+
+        The signal is given under the lock, so that it does not meet what is begun next; but the lock is not held until
+        it works, for whoever types must not wait for it.
+        """
+        while key is not None:
+            with self._wake:
+                newer = self._newest is not None and self._newest.number > number
+                if self._running != key or key in self._wanted or newer or self._closed:
+                    return
+                self._making.poke()
+                self._wake.wait(0.005)
 
     # --- the maker ----------------------------------------------------------------------
 
