@@ -10,6 +10,7 @@ Knows sqlglot's trees. Knows nothing of views, costs or engines.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -47,6 +48,10 @@ VOLATILE = frozenset(
         "current_database", "current_catalog", "current_setting", "getvariable", "getenv",
     }
 )  # fmt: skip
+
+# Texts that these dialects read as the time at which they read them, where a date is meant: d >= 'yesterday'.
+_MOMENT = re.compile(r"\b(now|today|tomorrow|yesterday)\b", re.IGNORECASE)
+_TELLS_TIME = frozenset({"postgres", "redshift", "spark", "databricks"})
 
 _SELECT_PARTS = frozenset(
     {
@@ -420,13 +425,34 @@ def _not_settled(raw: exp.Query, schema: Schema, volatile: Collection[str]) -> s
             if not isinstance(node.this, exp.Identifier):
                 return "a table function"
             table = schema.table(".".join(part for part in (node.catalog, node.db, node.name) if part))
+            if table is None and not _names_cte(node):
+                return f"{node.name} is no table of the catalog's: nothing tells when it changes"
             if table is not None and not table.settled:
                 return f"{table.name} differs from read to read"
+        if isinstance(node, exp.Literal) and node.is_string and _tells_time(node.name, schema.dialect):
+            return f"'{node.name}' may mean a moment"
         if isinstance(node, exp.Func) and _function_name(node) in volatile:
             return f"{_function_name(node)}() differs from call to call"
         if isinstance(node, exp.Column) and not node.table and node.name.lower() in volatile:
             return f"{node.name} may differ from call to call"  # written without parentheses
     return ""
+
+
+def _tells_time(text: str, dialect: str) -> bool:
+    return dialect in _TELLS_TIME and _MOMENT.search(text) is not None
+
+
+def _names_cte(table: exp.Table) -> bool:
+    """Whether a name is that of a CTE of a query around it."""
+    if table.db:
+        return False
+    around: exp.Expr | None = table.parent
+    while around is not None:
+        ctes = around.args.get("with_")
+        if ctes is not None and any(one.alias.lower() == table.name.lower() for one in ctes.expressions):
+            return True
+        around = around.parent
+    return False
 
 
 def _not_reasoned_about(raw: exp.Query, schema: Schema) -> str:

@@ -381,6 +381,8 @@ def _match_groups(view: View, groups: Groups, block: Block, statement: Statement
     left = [conjunct for text, conjunct in block.conjuncts.items() if text not in groups.conjuncts]
     if left and not groups.group:
         return None  # a single row for all, whatever is asked of it
+    if not all(_of_equals(conjunct.tree, view, places, dialect) for conjunct in left):
+        return None
     finer = set(texts) != set(groups.group)
     mapping = _Groups(view, groups, places, dialect, finer)
     found = exp.Select(from_=exp.From(this=_table(view)))
@@ -415,6 +417,51 @@ def _match_groups(view: View, groups: Groups, block: Block, statement: Statement
         if select.args.get(name) is not None:
             found.set(name, select.args[name].copy())
     return found
+
+
+# Types of which equal values are the same value: a group's key stands for every row of the group. Not so 0.0 and
+# -0.0, a day and 24 hours, a NUMERIC 1.0 and 1.00, texts that a collation takes for the same.
+_SAME = _EXACT - {"DECIMAL", "NUMERIC"} | {
+    "BOOLEAN",
+    "DATE",
+    "UUID",
+    "VARCHAR",
+    "CHARACTER VARYING",
+    "TEXT",
+    "STRING",
+}
+_COMPARES = (
+    exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.In, exp.Is, exp.Between, exp.And, exp.Or, exp.Not, exp.Paren,
+    exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Null, exp.Boolean,
+)  # fmt: skip
+
+
+def _of_equals(tree: exp.Expr, view: View, places: Mapping[str, int], dialect: str) -> bool:
+    """Whether a condition is true of all rows of a group or of none, its keys being equal in all of them.
+
+    Comparisons are. Whatever else looks at a key may tell equal values of some types apart.
+    """
+    keys: list[int] = []
+    compares = True
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        number = (
+            None if isinstance(node, exp.Literal) else places.get(text_of(canonical(node, dialect), dialect))
+        )
+        if number is not None:
+            keys.append(number)
+            continue
+        compares = compares and isinstance(node, _COMPARES)
+        stack += node.iter_expressions()
+    return compares or all(_same_if_equal(view.types[number]) for number in keys)
+
+
+def _same_if_equal(type_: str) -> bool:
+    name, bounded, end = type_.upper().partition("(")
+    if name in ("DECIMAL", "NUMERIC"):
+        return bool(bounded)
+    return name in _SAME and (not bounded or end.endswith(")"))
 
 
 class _Groups:

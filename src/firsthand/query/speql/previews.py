@@ -219,7 +219,8 @@ def sample_of(statement: Statement, fraction: float, seed: int = 0) -> Sample | 
         return Sample(text_of(sampled, statement.dialect), (), len(tree.expressions))
     if group is None or any(tree.args.get(name) for name in ("distinct", "having", "qualify", "windows")):
         return None
-    unit = exp.column("rowid", table=block.joins[place].source.alias, quoted=True)
+    row = "ctid" if statement.dialect == "postgres" else "rowid"
+    unit = exp.column(row, table=block.joins[place].source.alias, quoted=True)
     return _scaled(statement, sampled, group, unit, fraction)
 
 

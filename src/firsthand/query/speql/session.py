@@ -301,6 +301,8 @@ class Session:
                 _LOG.warning("a rewritten query was refused: %s\n%s", error, found.sql)
                 return None, f"the rewritten query was refused, and the text ran as it is: {error}"
             done = now_ms()
+            if not self._ahead.unchanged():  # tables may have been read as they are now, views as they were
+                return None, "the data changed meanwhile, and the text ran as it is"
         used = tuple(view.id for view in found.views)
         made = sum(view.made_ms for view in found.views)
         renamed = table.rename_columns(list(names))

@@ -190,13 +190,20 @@ class Speculation:
             version = self.engine.version()
             if version == self._version:
                 return
+            self.changes += (
+                1  # before the pool is emptied: what is made of the old data is not put into it then
+            )
             with self.paused():
                 self.pool.clear()
                 self.engine.refresh()
             self._version = self.engine.version()
             self.warm = frozenset()
-            self.changes += 1
         self._tell("stale", self._planned)
+
+    def unchanged(self) -> bool:
+        """Whether the data is still that which the pool was last found to be of."""
+        with self._change:
+            return bool(self.engine.version() == self._version)
 
     def close(self) -> None:
         """Stop both threads and drop every view."""
@@ -397,14 +404,18 @@ class Speculation:
                 useless = vertex.kind == "rows" and view.bytes > max(
                     self.config.use_view_ratio * scanned, _SMALL
                 )
-                if useless or changes != self.changes:
+                if useless:
                     self._making.drop(view.name)
                     raise BudgetExceeded(
                         f"{view.rows} rows are nearly as much to read as the tables themselves"
-                        if useless
-                        else "the data changed while it was made"
                     )
-                self.pool.add(view)
+                with self._change:  # no change is noticed between the look and the pool
+                    changed = changes != self.changes
+                    if not changed:
+                        self.pool.add(view)
+                if changed:
+                    self._making.drop(view.name)
+                    raise BudgetExceeded("the data changed while it was made")
             except (BudgetExceeded, QueryFailed) as error:
                 self._note(vertex, "refused" if isinstance(error, BudgetExceeded) else "failed", str(error))
                 self._tell("view_refused", snapshot, key=vertex.key, of=vertex.kind, reason=str(error))
