@@ -1,3 +1,5 @@
+"""What tests of several files share: a small database, a session on it, a PostgreSQL server."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -10,6 +12,8 @@ import pytest
 from firsthand.query.speql.config import Config
 from firsthand.query.speql.duckdb_engine import DuckDBEngine
 from firsthand.query.speql.session import Session
+
+from . import postgres_server
 
 SALES = (
     "CREATE TABLE sales (item VARCHAR, price INTEGER, quantity INTEGER)",
@@ -47,3 +51,20 @@ def run() -> Callable[[str], Any]:
     for statement in SALES:
         connection.execute(statement)
     return lambda sql: connection.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a PostgreSQL server's database."""
+    with postgres_server.server() as url:
+        yield url
+
+
+@pytest.fixture
+def admin(postgres_url: str) -> Iterator[Any]:
+    """A connection of somebody else's to the same database, whose default schema is emptied before the test."""
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+        yield connection

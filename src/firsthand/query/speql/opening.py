@@ -18,12 +18,17 @@ def engine_of(source: str | Path, *, memory_limit: str | None = None, threads: i
     """The engine behind a path or URL.
 
     Args:
-        source: a DuckDB file, or a folder of Parquet, CSV and JSON files.
+        source: a DuckDB file, a folder of Parquet, CSV and JSON files, or a SQLAlchemy URL of a PostgreSQL database.
         memory_limit: DuckDB's, such as "4GB".
         threads: DuckDB's.
 
-    Raises `NotFoundError` where nothing is there, `InputError` where it cannot be read.
+    Raises `NotFoundError` where nothing is there, `InputError` where it cannot be read; of a URL see
+    `SQLAlchemyEngine`.
     """
+    if isinstance(source, str) and "://" in source:
+        from firsthand.query.speql.sqlalchemy_engine import SQLAlchemyEngine
+
+        return SQLAlchemyEngine(source)
     return DuckDBEngine(source, memory_limit=memory_limit, threads=threads)
 
 
@@ -36,7 +41,7 @@ def open(
     memory_limit: str | None = None,
     threads: int | None = None,
 ) -> Session:
-    """A session on a DuckDB file or a folder of Parquet, CSV and JSON files; see `Session` and `engine_of`."""
+    """A session on a DuckDB file, a folder of Parquet, CSV and JSON files, or a URL; see `Session` and `engine_of`."""
     engine = engine_of(source, memory_limit=memory_limit, threads=threads)
     try:
         return Session(engine, config, repairer=repairer, history=history)
