@@ -238,6 +238,7 @@ class DuckDBConnection:
         self._state = threading.Condition()
         self._running = False
         self._stopped = False
+        self._number = 0  # of the query that runs, or ran last
         self._closed = False
 
     @contextlib.contextmanager
@@ -247,6 +248,7 @@ class DuckDBConnection:
             if self._closed:
                 raise QueryInterrupted("the connection is closed")
             self._running, self._stopped = True, False
+            self._number += 1
         late = threading.Timer(timeout_s, self.interrupt) if timeout_s is not None else None
         if late is not None:
             late.daemon = True
@@ -306,7 +308,8 @@ class DuckDBConnection:
             if not self._running:
                 return
             self._stopped = True
-            while self._running and not self._closed:
+            number = self._number  # the next query is not meant, should it begin while this waits
+            while self._running and self._number == number and not self._closed:
                 self._cursor.interrupt()
                 self._state.wait(0.005)
 
