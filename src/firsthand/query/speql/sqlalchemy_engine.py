@@ -221,6 +221,7 @@ class PostgresConnection:
         self._engine, self._driver = engine, driver
         self._state = threading.Condition()
         self._running = False
+        self._number = 0  # of the query that runs, or ran last
         self._closed = False
 
     @contextlib.contextmanager
@@ -232,6 +233,7 @@ class PostgresConnection:
             if self._closed:
                 raise QueryInterrupted("the connection is closed")
             self._running = True
+            self._number += 1
         done = False
         try:
             limit = 0 if timeout_s is None else max(int(timeout_s * 1e3), 1)
@@ -322,7 +324,8 @@ class PostgresConnection:
         A new query of this connection waits until the cancel has been delivered, so that it is not the one that ends.
         """
         with self._state:
-            while self._running and not self._closed:
+            number = self._number
+            while self._running and self._number == number and not self._closed:
                 with contextlib.suppress(Exception):
                     self._driver.cancel_safe(timeout=2.0)
                 self._state.wait(0.005)
