@@ -189,7 +189,10 @@ def _served(spark, tables, worlds, queries):
         connection = engine.connect()
         for number in queries:
             lines = draw_query(world, number)
-            text, later = "\n".join(lines), "\n".join(edited(lines, number))
+            text, later = (
+                "\n".join(some).replace("AS VARCHAR)", "AS STRING)")
+                for some in (lines, edited(lines, number))
+            )
             statement = Statement.read(text, engine.schema, volatile=engine.volatile)
             assert not statement.unknown
             views = []

@@ -11,7 +11,7 @@ Knows trees and blocks. Knows nothing of engines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -83,6 +83,9 @@ class Text:
 
 
 Definition = Rows | Groups | Answer | Text
+_NO_NEW_NAMES = frozenset(
+    {"bigquery"}
+)  # dialects in which an alias cannot rename columns: FROM (...) AS q(a, b)
 
 
 @dataclass
@@ -296,12 +299,15 @@ def answer_of(statement: Statement, query: exp.Query) -> Answer | None:
     if body is None or not body.named_selects or "*" in body.named_selects or free_aliases(body):
         return None
     names = tuple(body.named_selects)
-    numbered = [exp.to_identifier(f"c{n}", quoted=True) for n in range(len(names))]
-    inner = exp.Subquery(
-        this=with_ctes(body.copy(), statement),
-        alias=exp.TableAlias(this=exp.to_identifier("_q", quoted=True), columns=numbered),
-    )
-    outputs = [_named(exp.column(f"c{n}", table="_q", quoted=True), n) for n in range(len(names))]
+    alias = exp.TableAlias(this=exp.to_identifier("_q", quoted=True))
+    inside: Sequence[str] = names
+    if statement.dialect not in _NO_NEW_NAMES:
+        inside = [f"c{n}" for n in range(len(names))]
+        alias.set("columns", [exp.to_identifier(name, quoted=True) for name in inside])
+    elif len({name.lower() for name in names}) < len(names):
+        return None
+    inner = exp.Subquery(this=with_ctes(body.copy(), statement), alias=alias)
+    outputs = [_named(exp.column(name, table="_q", quoted=True), n) for n, name in enumerate(inside)]
     filling = exp.Select(expressions=outputs, from_=exp.From(this=inner))
     return Answer(statement.key(body), names, filling)
 
