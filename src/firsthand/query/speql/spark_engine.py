@@ -273,8 +273,16 @@ class SparkConnection:
     def interrupt(self) -> None:
         """Cancel the jobs of the query that runs, again until it has ended: one query may be several jobs."""
         with self._state:
-            self._stopped = self._stopped or self._running
-            group = self._group  # of this query: the next one is not meant, should it begin while this waits
+            self._stop(self._group)  # of this query: the next one is not meant, should it begin while this waits
+
+    def poke(self) -> None:
+        """See `engine.Connection`: cancelling asks the JVM, which takes time, so a thread does it."""
+        threading.Thread(target=self._stop, args=(self._group,), daemon=True).start()
+
+    def _stop(self, group: str) -> None:
+        """Cancel until the query of that job group has ended."""
+        with self._state:
+            self._stopped = self._stopped or (self._running and self._group == group)
             while self._running and self._group == group and not self.closed:
                 with contextlib.suppress(Exception):
                     self._session.sparkContext.cancelJobGroup(group)

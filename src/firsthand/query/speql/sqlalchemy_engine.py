@@ -324,7 +324,15 @@ class PostgresConnection:
         A new query of this connection waits until the cancel has been delivered, so that it is not the one that ends.
         """
         with self._state:
-            number = self._number
+            self._stop(self._number)
+
+    def poke(self) -> None:
+        """See `engine.Connection`: a cancel asks the server, which takes time, so a thread does it."""
+        threading.Thread(target=self._stop, args=(self._number,), daemon=True).start()
+
+    def _stop(self, number: int) -> None:
+        """Cancel until the query of that number has ended."""
+        with self._state:
             while self._running and self._number == number and not self._closed:
                 with contextlib.suppress(Exception):
                     self._driver.cancel_safe(timeout=2.0)
