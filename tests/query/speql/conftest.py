@@ -68,3 +68,15 @@ def admin(postgres_url: str) -> Iterator[Any]:
         connection.execute("DROP SCHEMA IF EXISTS public CASCADE")
         connection.execute("CREATE SCHEMA public")
         yield connection
+
+
+@pytest.fixture(scope="session")
+def workload(tmp_path_factory):
+    """`speql.workload`, its files in a cache of the tests' own; skips where the generators are not installed."""
+    pytest.importorskip("duckdb_extension_tpcds")
+    pytest.importorskip("duckdb_extension_tpch")
+    from firsthand.query.speql import workload
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRSTHAND_CACHE", str(tmp_path_factory.mktemp("workload")))
+        yield workload
