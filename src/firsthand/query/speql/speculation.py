@@ -226,10 +226,13 @@ class Speculation:
                 self._wake.wait_for(lambda: self._closed or self._unplanned() or self._ran_ready())
                 if self._closed:
                     return
-                ran = self._ran.pop(0) if self._ran_ready() else None
+                ran = self._ran[0] if self._ran_ready() else None
                 snapshot = self._newest
             if ran is not None:
                 self.history.add(ran, self.engine.schema)
+                with self._wake:
+                    self._ran.pop(0)  # only now: whoever waits until nothing is left to do waits for this too
+                    self._wake.notify_all()
                 continue
             assert snapshot is not None
             try:
