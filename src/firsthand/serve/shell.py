@@ -22,6 +22,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from firsthand.errors import FirsthandError, InputError, MissingDependencyError, NotFoundError
+from firsthand.serve.entry import cookie_opens, entry_headers
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -93,6 +94,7 @@ def make_app(
     *,
     token: str | None = None,
     hosts: Sequence[str] = (),
+    browser: bool = False,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:
     """A Starlette application of `routes` behind the checks above, with `/healthz` and errors as JSON.
@@ -102,6 +104,8 @@ def make_app(
             and then only connections on the loopback are answered.
         hosts: further names (no ports) that a Host header may have on the loopback: what a reverse proxy on
             this machine forwards.
+        browser: let a browser in too, which cannot send that header: a GET with `?token=…` is answered by a cookie
+            and a redirect to the address without it, and the cookie then opens pages, downloads and websockets.
         lifespan: Starlette's, for what starts and stops with the application.
 
     A route that raises `InputError` answers 400, `NotFoundError` 404, any other error 500; only messages of
@@ -127,7 +131,7 @@ def make_app(
 
     app = Starlette(
         routes=[Route("/healthz", healthz), *routes],
-        middleware=[Middleware(_Guard, token=token, hosts=hosts)],
+        middleware=[Middleware(_Guard, token=token, hosts=hosts, browser=browser)],
         exception_handlers={HTTPException: refused, FirsthandError: refused},
         lifespan=lifespan,
     )
@@ -176,8 +180,8 @@ async def json_body(request: Request, limit: int = _BODY_LIMIT) -> dict[str, Any
 class _Guard:
     """Lets through what may be answered; plain ASGI, so that streams and websockets pass untouched."""
 
-    def __init__(self, app: AsgiApp, token: str | None, hosts: Sequence[str]) -> None:
-        self._app = app
+    def __init__(self, app: AsgiApp, token: str | None, hosts: Sequence[str], browser: bool) -> None:
+        self._app, self._browser = app, browser
         self._token = None if token is None else token.encode()
         self._hosts = frozenset(host.lower() for host in hosts)
 
@@ -186,6 +190,10 @@ class _Guard:
             problem = self._problem(scope)
             if problem is not None:
                 await _refuse(problem, scope, receive, send)
+                return
+            entry = entry_headers(scope, self._token) if self._browser and self._token is not None else None
+            if entry is not None:
+                await _redirect(entry, scope, receive, send)
                 return
         if scope["type"] == "http":
             await self._answered(scope, receive, send)
@@ -247,8 +255,14 @@ class _Guard:
         scheme, _, found = b",".join(headers.get(b"authorization", [])).partition(b" ")
         if scheme.lower() == b"bearer" and hmac.compare_digest(found.strip(), self._token):
             return None
+        if self._browser and (
+            cookie_opens(scope, headers, self._token) or entry_headers(scope, self._token) is not None
+        ):
+            return None
         return ApiError(
-            "the token is missing or wrong; send it as 'Authorization: Bearer TOKEN' (the openai client's api_key)",
+            "the token is missing or wrong; "
+            + ("open the address with ?token=… that the command printed, or " if self._browser else "")
+            + "send it as 'Authorization: Bearer TOKEN' (the openai client's api_key)",
             status=401,
             code="invalid_api_key",
         )
@@ -267,6 +281,12 @@ async def _refuse(problem: ApiError, scope: Message, receive: Receive, send: Sen
         await send({"type": "websocket.close", "code": 1008, "reason": str(problem)[:120]})  # answers 403
         return
     await _answer(problem, scope, receive, send)
+
+
+async def _redirect(headers: Sequence[tuple[str, str]], scope: Message, receive: Receive, send: Send) -> None:
+    from starlette.responses import Response
+
+    await Response(status_code=303, headers=dict(headers))(scope, receive, send)
 
 
 async def _answer(error: Exception, scope: Message, receive: Receive, send: Send) -> None:
