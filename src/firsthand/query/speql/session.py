@@ -175,6 +175,10 @@ class Session:
         self._ahead.forget()
         self._stop_answers()
 
+    def progress(self) -> float:
+        """The share of the running submission that is done, 0 to 1; 0 where the engine does not tell."""
+        return max(self._front.progress(), self._second.progress())
+
     def dag(self) -> Dag:
         """Vertices of the newest planned snapshot, and how far each is."""
         return self._ahead.dag()
