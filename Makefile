@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 JOBS ?= 2
 
-.PHONY: check test long lint bench docs system format readme clean
+.PHONY: check test long lint bench docs page system format readme clean
 
 check: $(VENV)/ready system
 	$(BIN)/firsthand check --all --scale smoke --jobs $(JOBS) --out runs
@@ -37,6 +37,11 @@ bench: $(VENV)/ready
 
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The editor's page is built with npm from web/ into static/, which is committed: whoever installs needs no npm.
+SPEQL := src/firsthand/query/speql
+page:
+	cd $(SPEQL)/web && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 # The README's table of systems and picture come from cards, records and the board.
 readme: $(VENV)/ready

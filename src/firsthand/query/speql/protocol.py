@@ -77,7 +77,7 @@ def read_message(text: str) -> dict[str, Any]:
         raise InputError(f"a message of kind {kind!r} is not known; there are {', '.join(_UP)}")
     for name, type_ in _UP[kind].items():
         value: Any = found.setdefault(name, False if type_ is bool else None)
-        if type(value) is not type_ or (type_ is int and value < 0):
+        if type(value) is not type_ or (isinstance(value, int) and value < 0):
             raise InputError(
                 f"{kind}: {name} is {value!r}, not {'a count' if type_ is int else type_.__name__}"
             )
