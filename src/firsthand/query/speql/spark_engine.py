@@ -273,7 +273,9 @@ class SparkConnection:
     def interrupt(self) -> None:
         """Cancel the jobs of the query that runs, again until it has ended: one query may be several jobs."""
         with self._state:
-            self._stop(self._group)  # of this query: the next one is not meant, should it begin while this waits
+            self._stop(
+                self._group
+            )  # of this query: the next one is not meant, should it begin while this waits
 
     def poke(self) -> None:
         """See `engine.Connection`: cancelling asks the JVM, which takes time, so a thread does it."""
