@@ -18,7 +18,7 @@ from firsthand.query.speql.blocks import Block, Statement, bodies_of, free_alias
 from firsthand.query.speql.config import Config
 from firsthand.query.speql.edits import Edit
 from firsthand.query.speql.engine import Connection
-from firsthand.query.speql.errors import QueryInterrupted
+from firsthand.query.speql.errors import BudgetExceeded
 from firsthand.query.speql.predicates import text_of
 from firsthand.query.speql.repair import Repair
 from firsthand.query.speql.views import measure_of, plain_group, with_ctes
@@ -295,11 +295,11 @@ def sampled_preview(
 ) -> Preview:
     """A preview from a sample; `start` is when it was begun, in milliseconds of the steady clock.
 
-    Raises `QueryInterrupted` where no sample can be drawn, or where that too takes longer than it may.
+    Raises `BudgetExceeded` where no sample can be drawn, `QueryInterrupted` where that too takes longer than it may.
     """
     sample = None if query.statement is None else sample_of(query.statement, config.sample_fraction)
     if sample is None:
-        raise QueryInterrupted("it takes too long, and no sample of it can be drawn")
+        raise BudgetExceeded("it takes too long, and no sample of it can be drawn")
     table = connection.query(sample.sql, timeout_s=config.command_timeout_s)
     names = table.column_names[: sample.width]
     halves = {

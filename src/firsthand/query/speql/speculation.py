@@ -465,7 +465,12 @@ class Speculation:
                 sql = found.sql if found is not None and there else query.sql
                 used = tuple(view.id for view in found.views) if found is not None and there else ()
                 self._go_on()
-                names = [column.name for column in self._making.describe(query.sql)]
+                whole = (
+                    wanted.at_cursor is wanted.statement.tree
+                )  # then columns are named as the text has them
+                names = [
+                    column.name for column in self._making.describe(wanted.repair.sql if whole else query.sql)
+                ]
                 _refuse_crossing(self._making.explain(sql))
                 self._go_on()
                 try:
@@ -473,9 +478,14 @@ class Speculation:
                 except QueryInterrupted:
                     if now_ms() - start < 1e3 * self.config.command_timeout_s:
                         raise
-                    preview = sampled_preview(
-                        self._making, query, wanted.repair, wanted.snapshot, self.config, start
-                    )
+                    self._go_on()
+                    try:
+                        preview = sampled_preview(
+                            self._making, query, wanted.repair, wanted.snapshot, self.config, start
+                        )
+                    except QueryInterrupted as error:
+                        self._go_on()  # something else comes first; else it is given up, and said
+                        raise BudgetExceeded("it takes too long, and so does a sample of it") from error
                 else:
                     preview = exact_preview(
                         table.rename_columns(names), wanted.repair, wanted.snapshot, query, used, now_ms() - start,
