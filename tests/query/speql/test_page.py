@@ -92,6 +92,23 @@ def test_what_cannot_be_repaired_says_why(tab):
     assert "nowhere" in failed["message"]
 
 
+def test_a_preview_names_columns_as_the_answer_does(tab):
+    text = "SELECT max(price + 1), count(*) FROM sales"
+    number = tab.edit(text)
+    preview, _ = tab.until("preview", number=number)
+    tab.submit(text)
+    result, _ = tab.until("result")
+    names = [[column["name"] for column in body["columns"]] for body in (preview, result)]
+    assert names[0] == names[1]
+
+
+def test_a_preview_that_takes_too_long_is_sampled_or_given_up_in_words(path):
+    with live(path, command_timeout_s=0.02) as server, Tab(server.url) as tab:
+        number = tab.edit("SELECT sum(hash(range)) FROM range(400_000_000)")
+        failed, _ = tab.until("preview_failed", number=number)
+        assert "too long" in failed["message"]
+
+
 def test_an_older_edit_is_not_told_of_after_a_newer_one(tab):
     numbers = [tab.edit(f"SELECT item FROM sales WHERE price > {n}") for n in range(20)]
     tab.until("preview", number=numbers[-1])

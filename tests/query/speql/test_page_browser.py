@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.query.speql.page_fixtures import TOKEN, live, small_database
@@ -181,6 +182,34 @@ def test_a_late_message_does_not_overwrite_a_newer_one(opened):
     assert "long ago" not in page.page.locator("#preview-note").inner_text()
     page.page.evaluate("data => window.late(data)", failed.replace('"id": 1', '"id": 999'))
     assert "long ago" in page.page.locator("#preview-note").inner_text()
+
+
+def test_a_preview_of_an_earlier_text_says_so(opened):
+    page = opened()
+    page.type("SELECT item FROM sales WHERE price > 8")
+    page.badge("exact")
+    page.page.evaluate("() => { window.WebSocket.prototype.send = () => {}; }")  # as if the server were busy
+    page.type("0")
+    page.page.wait_for_selector("#badge.earlier:visible")
+    assert page.page.locator("#preview-pane.behind").count() == 1
+
+
+def test_a_preview_that_takes_too_long_is_a_sample_with_intervals(browser, tmp_path):
+    with duckdb.connect(str(tmp_path / "big.duckdb")) as connection:
+        connection.execute(
+            "CREATE TABLE events AS SELECT range AS id, range % 3 AS kind FROM range(4_000_000)"
+        )
+    with live(tmp_path / "big.duckdb", command_timeout_s=0.5, race=False) as server:
+        page = Page(browser, server.url)
+        page.type(
+            "SELECT kind, count(*) AS n FROM events WHERE md5(md5(md5(md5(md5(id::VARCHAR))))) > '1' GROUP BY kind"
+        )
+        page.page.wait_for_selector("#badge.sampled:visible, #preview-note:has-text('too long')")
+        if page.page.locator("#badge.sampled").is_visible():  # a machine too slow even for the sample says so
+            page.page.wait_for_selector("#preview .interval")
+            assert "±" in page.page.locator("#preview .interval").first.inner_text()
+            assert "95 %" in page.page.locator("#sampled").inner_text()
+        page.context.close()
 
 
 def test_the_page_comes_back_after_the_server_was_restarted(browser, path):

@@ -5,6 +5,7 @@ Knows Arrow tables. Knows nothing of sessions or of HTTP.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,9 @@ def _texts(column: Any) -> Any:
     import pyarrow.types as types
 
     kind = column.type
+    if types.is_timestamp(kind):  # seconds alone, where there are no parts of them
+        with contextlib.suppress(pa.ArrowInvalid):
+            column = column.cast(pa.timestamp("s", kind.tz))
     if not (types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind)):
         try:
             return column.cast(pa.string())

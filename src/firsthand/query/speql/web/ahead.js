@@ -5,8 +5,21 @@ const ROW = 44;
 const LANE = 16;
 const NAMES = { rows: "rows", groups: "groups", answer: "answer", text: "answer" };
 
+// A text without what stands in parentheses: inner queries, CTEs, calls.
+function outermost(query) {
+  let depth = 0;
+  let found = "";
+  for (const one of query) {
+    if (one === ")") depth--;
+    if (depth === 0) found += one;
+    if (one === "(") depth++;
+  }
+  return found;
+}
+
 function tablesOf(query) {
-  const found = [...query.matchAll(/\b(?:FROM|JOIN)\s+((?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))*)/gi)].map((one) => one[1].split(".").at(-1).replaceAll('"', ""));
+  const own = outermost(query);
+  const found = [...(/\b(FROM|JOIN)\s+["\w]/i.test(own) ? own : query).matchAll(/\b(?:FROM|JOIN)\s+((?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))*)/gi)].map((one) => one[1].split(".").at(-1).replaceAll('"', ""));
   const names = [...new Set(found)];
   return names.length > 2 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(", ");
 }

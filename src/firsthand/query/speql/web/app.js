@@ -11,7 +11,7 @@ import { Runs, levelText } from "./runs.js";
 import { filterTables, showTables } from "./tables.js";
 
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
-const state = { debounce: 250, timer: 0, sent: { id: 0, text: "", cursor: -1 }, edits: [], running: 0, result: null };
+const state = { debounce: 250, timer: 0, late: 0, sent: { id: 0, text: "", cursor: -1 }, edits: [], running: 0, result: null };
 
 // --- up ----------------------------------------------------------------------
 
@@ -28,8 +28,23 @@ function sendEdit() {
 
 function changed(urgent) {
   clearTimeout(state.timer);
-  if (editor.text !== state.sent.text) byId("preview-pane").classList.add("behind");
+  if (editor.text !== state.sent.text) fallBehind();
   state.timer = setTimeout(sendEdit, urgent ? 0 : state.debounce);
+}
+
+// The preview is of an earlier text: dimmed at once, said where a new one does not come soon.
+function fallBehind() {
+  byId("preview-pane").classList.add("behind");
+  clearTimeout(state.late);
+  state.late = setTimeout(() => {
+    byId("badge").className = "badge earlier";
+    byId("badge").textContent = "of an earlier text";
+  }, state.debounce + 500);
+}
+
+function caughtUp() {
+  clearTimeout(state.late);
+  byId("preview-pane").classList.remove("behind");
 }
 
 function submit(here) {
@@ -117,7 +132,7 @@ const down = {
     byId("sampled").textContent = body.unscaled.length
       ? "From a random sample: rows stand for themselves, not for all."
       : "From a random sample: scaled up, ± 95 % intervals.";
-    byId("preview-pane").classList.remove("behind");
+    caughtUp();
   },
   planned(body) {
     showGraph(body.nodes);
@@ -163,7 +178,7 @@ function noPreview(message) {
   byId("sampled").hidden = true;
   byId("preview-note").textContent = message;
   byId("preview").replaceChildren();
-  byId("preview-pane").classList.remove("behind");
+  caughtUp();
 }
 
 function setRunning(id) {

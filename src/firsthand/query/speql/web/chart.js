@@ -3,7 +3,8 @@ import { byId, count, draw, make } from "./dom.js";
 
 export const MOST = 1000;
 const BARS = 40;
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [720, 320, 64, 12, 12, 44];
+const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [320, 64, 12, 12, 44];
+const [NARROWEST, WIDEST] = [300, 900];
 
 export function guess(columns) {
   const numbers = columns.flatMap((column, place) => (column.kind === "number" ? [place] : []));
@@ -36,17 +37,17 @@ function bounds(values, zero) {
   return low === high ? [low - (zero && low === 0 ? 0 : 1), high + 1] : [low, high];
 }
 
-function frame(low, high, y, name) {
+function frame(low, high, y, name, width) {
   return [
     ...ticks(low, high).flatMap((value) => [
-      draw("line", { class: "guide", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
+      draw("line", { class: "guide", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
       draw("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end", text: short(value) }),
     ]),
-    draw("text", { x: LEFT, y: HEIGHT - 4, class: "axis", text: clipped(name, 90) }),
+    draw("text", { x: LEFT, y: HEIGHT - 4, class: "axis", text: clipped(name, Math.floor(width / 8)) }),
   ];
 }
 
-export function chart(columns, values, { x, y, form }) {
+export function chart(columns, values, { x, y, form, width }) {
   const numeric = (value) => (value === null ? NaN : Number(value));
   const across = x < 0 ? values[y].map((_, row) => row + 1) : values[x];
   const xKind = x < 0 ? "number" : columns[x].kind;
@@ -58,7 +59,7 @@ export function chart(columns, values, { x, y, form }) {
   const [low, high] = bounds(points.map((point) => point.height), form === "bar");
   const [first, last] = bounds(positions.filter(Number.isFinite), false);
   const yAt = (value) => HEIGHT - BOTTOM - ((value - low) / (high - low)) * (HEIGHT - BOTTOM - TOP);
-  const span = WIDTH - RIGHT - LEFT;
+  const span = width - RIGHT - LEFT;
   const xAt = form === "bar" ? (value) => LEFT + ((value + 0.5) / points.length) * span : (value) => LEFT + 6 + ((value - first) / (last - first)) * (span - 12);
   const xName = x < 0 ? "row" : columns[x].name;
   const marks = [];
@@ -77,21 +78,25 @@ export function chart(columns, values, { x, y, form }) {
       placed.sort((a, b) => a[0] - b[0]);
       marks.push(draw("path", { class: "stroke", d: placed.map(([at, height], row) => `${row ? "L" : "M"}${xAt(at).toFixed(1)} ${yAt(height).toFixed(1)}`).join("") }));
     } else marks.push(...placed.map(([at, height]) => draw("circle", { class: "point", cx: xAt(at).toFixed(1), cy: yAt(height).toFixed(1), r: 3 })));
-    const labels = xKind === "number" ? ticks(first, last, 6).map((value) => [value, short(value)])
-      : xKind === "time" ? [0, 1, 2, 3].map((part) => first + ((last - first) * part) / 3).map((value) => [value, new Date(value).toISOString().slice(0, 10)]) : [];
+    const labels = xKind === "number" ? ticks(first, last, Math.floor(width / 110)).map((value) => [value, short(value)])
+      : xKind === "time" ? (width > 480 ? [0, 1 / 3, 2 / 3, 1] : [0, 1]).map((part) => first + (last - first) * part).map((value) => [value, new Date(value).toISOString().slice(0, 10)]) : [];
     labels.forEach(([value, text], row) => marks.push(draw("text", {
       x: xAt(value), y: HEIGHT - BOTTOM + 16, text,
-      "text-anchor": xKind === "time" && row === 0 ? "start" : xKind === "time" && row === 3 ? "end" : "middle",
+      "text-anchor": xKind === "time" && row === 0 ? "start" : xKind === "time" && row === labels.length - 1 ? "end" : "middle",
     })));
   }
   const words = `${{ bar: "Bars", line: "A line", scatter: "Points" }[form]}: ${columns[y].name} by ${xName}, ${points.length} values from ${short(low)} to ${short(high)}`;
-  return [draw("svg", { class: "drawing", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
-    ...frame(low, high, yAt, `${columns[y].name} by ${xName}`), ...marks), points.length];
+  return [draw("svg", { class: "drawing", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": words },
+    ...frame(low, high, yAt, `${columns[y].name} by ${xName}`, width), ...marks), points.length];
 }
 
 export class Chart {
   constructor() {
     this.pickers = ["x", "y", "form"].map((name) => byId(`chart-${name}`));
+    this.width = 0;
+    new ResizeObserver(() => {
+      if (this.columns && this.wide !== this.width) this.draw();
+    }).observe(byId("chart"));
     this.pickers.forEach((picker) => picker.addEventListener("change", () => this.draw()));
   }
 
@@ -111,9 +116,15 @@ export class Chart {
     this.draw();
   }
 
+  get wide() {
+    return Math.max(NARROWEST, Math.min(WIDEST, byId("chart").clientWidth));
+  }
+
   draw() {
+    if (byId("chart-tools").hidden) return;
+    this.width = this.wide;
     const [x, y, form] = this.pickers.map((picker) => picker.value);
-    const [svg, shown] = chart(this.columns, this.values, { x: Number(x), y: Number(y), form });
+    const [svg, shown] = chart(this.columns, this.values, { x: Number(x), y: Number(y), form, width: this.width });
     const part = shown < this.total ? make("p", { class: "why", text: `The first ${count(shown)} of ${count(this.total)} rows.` }) : null;
     byId("chart").replaceChildren(...[svg, part].filter(Boolean));
   }
