@@ -41,7 +41,7 @@ __all__ = [
     "require",
 ]
 
-INSTALL = "pip install 'firsthand[decoding]'"
+INSTALL = "pip install 'firsthand[decoding]', or [query]"
 _LOG = logging.getLogger("firsthand.serve")
 _BODY_LIMIT = 16 * 2**20  # bytes
 
