@@ -56,11 +56,32 @@ def test_explain_says_what_would_be_made_and_what_would_answer(path):
     assert "as it is" in run("explain", "SELECT random() FROM sales", "--source", path).stdout
 
 
+def test_replay_types_a_trace_again(path, tmp_path):
+    query = "SELECT item, sum(quantity) AS q FROM sales WHERE price > 5 GROUP BY item"
+    lines = [
+        {"at_ms": 0.0, "kind": "edit", "text": query[:60], "cursor": 60},
+        {"at_ms": 90.0, "kind": "edit", "text": query, "cursor": len(query)},
+        {"at_ms": 95.0, "kind": "submit", "text": query},
+        {"at_ms": 99.0, "kind": "submit", "text": "SELECT nope FROM sales"},
+    ]
+    file = tmp_path / "trace.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    body = json.loads(run("replay", str(file), "--source", path, "--json").stdout)
+    assert [one["level"] for one in body["submissions"]] == [1, None]
+    assert "nope" in body["submissions"][1]["error"]
+    text = run("replay", str(file), "--source", path, "--no-speculation").stdout
+    assert "0 tables made ahead" in text
+    assert "direct" in text
+    assert "failed: QueryFailed" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
         (["repair", "nowhere.sql", "--source", "PATH"], NotFoundError, "nowhere.sql"),
         (["repair", "-", "--source", "nowhere.duckdb"], NotFoundError, "nowhere.duckdb"),
+        (["replay", "nowhere.jsonl", "--source", "PATH"], NotFoundError, "nowhere.jsonl"),
+        (["replay", "fixing-mistakes", "--source", "PATH", "--clock", "slow"], InputError, "human"),
         (["explain", "DROP TABLE sales", "--source", "PATH"], InputError, "SELECT"),
         (["explain", "SELECT * FROM nowhere", "--source", "PATH"], InputError, "nowhere"),
         (["serve"], InputError, "DuckDB file"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from firsthand.query.speql.config import Config
+    from firsthand.query.speql.duckdb_engine import DuckDBEngine
     from firsthand.query.speql.errors import (
         BudgetExceeded,
         EngineUnsupported,
@@ -26,12 +27,26 @@ if TYPE_CHECKING:
     from firsthand.query.speql.previews import Preview
     from firsthand.query.speql.repair import Edit, Repair, Repairer, RuleRepairer, repair
     from firsthand.query.speql.schema import Column, Schema, Table
+    from firsthand.query.speql.serving import ServeSettings, serve_page
     from firsthand.query.speql.session import Session
+    from firsthand.query.speql.spark_engine import SparkEngine
+    from firsthand.query.speql.sqlalchemy_engine import SQLAlchemyEngine
+    from firsthand.query.speql.traces import (
+        ReplayReport,
+        TraceEvent,
+        TraceRecorder,
+        example_traces,
+        read_trace,
+        replay,
+        replay_on,
+        write_trace,
+    )
     from firsthand.query.speql.views import View
 
 # Where each public name is: sqlglot and DuckDB are loaded when one of them is first asked for.
 _PLACES = {
     "config": ("Config",),
+    "duckdb_engine": ("DuckDBEngine",),
     "errors": (
         "BudgetExceeded", "EngineUnsupported", "QueryFailed", "QueryInterrupted", "RepairFailed", "StaleView",
         "UnsafeStatement",
@@ -45,7 +60,14 @@ _PLACES = {
     "previews": ("Preview",),
     "repair": ("Edit", "Repair", "Repairer", "RuleRepairer", "repair"),
     "schema": ("Column", "Schema", "Table"),
+    "serving": ("ServeSettings", "serve_page"),
     "session": ("Session",),
+    "spark_engine": ("SparkEngine",),
+    "sqlalchemy_engine": ("SQLAlchemyEngine",),
+    "traces": (
+        "ReplayReport", "TraceEvent", "TraceRecorder", "example_traces", "read_trace", "replay", "replay_on",
+        "write_trace",
+    ),
     "views": ("View",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
@@ -55,6 +77,7 @@ __all__ = [
     "Column",
     "Config",
     "Dag",
+    "DuckDBEngine",
     "Edit",
     "EngineUnsupported",
     "Event",
@@ -67,22 +90,34 @@ __all__ = [
     "Repair",
     "RepairFailed",
     "Repairer",
+    "ReplayReport",
     "Result",
     "Rewrite",
     "RuleRepairer",
+    "SQLAlchemyEngine",
     "Schema",
+    "ServeSettings",
     "Session",
     "Snapshot",
+    "SparkEngine",
     "StaleView",
     "Table",
+    "TraceEvent",
+    "TraceRecorder",
     "UnsafeStatement",
     "Vertex",
     "View",
+    "example_traces",
     "match",
     "open",
     "plan_views",
+    "read_trace",
     "repair",
+    "replay",
+    "replay_on",
     "rewrite",
+    "serve_page",
+    "write_trace",
 ]
 
 

@@ -173,6 +173,44 @@ def explain_command(
     typer.echo(f"answer    {found.answer or 'the query as it is'}")
 
 
+@app.command("replay")
+def replay_command(
+    trace: Annotated[
+        str, typer.Argument(help="a JSONL trace, or an example: exploring-tpch, fixing-mistakes")
+    ],
+    source: Source,
+    clock: Annotated[
+        str, typer.Option(help="recorded, ample (wait after each edit), or human (5 characters a second)")
+    ] = "ample",
+    no_speculation: Annotated[
+        bool, typer.Option("--no-speculation", help="answer each query as it comes")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="of DuckDB")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Type a recorded session again, and say how each of its queries was answered."""
+    from typing import cast, get_args
+
+    from firsthand.query.speql.traces import Clock, replay_on
+
+    if clock not in get_args(Clock):
+        raise InputError(f"--clock {clock}: choose {', '.join(get_args(Clock))}")
+    found = replay_on(trace, source, clock=cast(Clock, clock), speculate=not no_speculation, threads=threads)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        return
+    typer.echo(
+        f"{found.edits} edits, {found.previews} previews, {found.tables} tables made ahead, {found.seconds:.1f} s"
+    )
+    for one in found.submissions:
+        text = " ".join(one.sql.split())
+        if one.error:
+            typer.echo(f"failed: {one.error}  {text[:90]}")
+            continue
+        level = "direct" if one.level is None else f"level {one.level}"
+        typer.echo(f"{one.plan_ms + one.exec_ms:8.1f} ms  {level:<8} {one.rows:>7} rows  {text[:90]}")
+
+
 def _text(file: str) -> str:
     if file == "-":
         return sys.stdin.read()
