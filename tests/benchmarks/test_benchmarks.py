@@ -81,7 +81,7 @@ def test_runs_from_files_to_files(no_peers, monkeypatch) -> None:
     growth, score, select, both, beside, beside_all, pool, ray = corpus_runs.rows(quick=True)
     assert growth["equal"] is True
     for found in growth["by_size"]:
-        assert found["peak_mib"] > found["loaded_mib"] > 10
+        assert found["peak_mib"] >= found["loaded_mib"] > 10
         assert 0 < found["kept_docs"] < found["documents"]
     assert score["documents_per_second"]["2000"] > both["documents_per_second"]["2000"] > 0
     assert select["ratio"] > 0
