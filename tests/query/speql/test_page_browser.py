@@ -140,6 +140,7 @@ def test_up_to_here_runs_the_query_at_the_cursor(opened):
     page.page.keyboard.press("ArrowUp")
     page.page.keyboard.press("Control+Shift+Enter")
     page.note("2 rows")
+    assert page.page.locator("#result tbody tr").count() == 2
 
 
 def test_cancel_by_key_and_by_button(opened):

@@ -11,13 +11,13 @@ import pytest
 from firsthand.query.speql.blocks import Statement
 from firsthand.query.speql.bodies import body_and_tail
 from firsthand.query.speql.costs import DirectRuns, Worth, scan_bytes
-from firsthand.query.speql.engine import first_word
 from firsthand.query.speql.equality import difference
 from firsthand.query.speql.guesses import closed, with_shared_conditions
 from firsthand.query.speql.matching import Rewrite
 from firsthand.query.speql.prepared import Prepared, outputs_of
 from firsthand.query.speql.previews import sample_of
 from firsthand.query.speql.schema import Column, Schema, Table
+from firsthand.query.speql.text import first_word
 
 SCHEMA = Schema(
     (

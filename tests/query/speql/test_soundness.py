@@ -63,4 +63,4 @@ def test_random_queries_are_valid() -> None:
         for statement in world.statements:
             connection.execute(statement)
         for number in range(10):
-            connection.execute("EXPLAIN " + "\n".join(draw_query(world, number)))
+            assert connection.execute("EXPLAIN " + "\n".join(draw_query(world, number))).fetchall()

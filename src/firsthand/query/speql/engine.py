@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from firsthand.query.speql.errors import UnsafeStatement
 from firsthand.query.speql.schema import Column, Schema
+from firsthand.query.speql.text import QUERY_STARTS, first_word
 
-__all__ = ["Connection", "Engine", "Filled", "Plan", "first_word", "refuse_all_but_one_query"]
+__all__ = ["Connection", "Engine", "Filled", "Plan", "refuse_all_but_one_query"]
 
 
 @dataclass(frozen=True)
@@ -116,31 +117,6 @@ class Engine(Protocol):
         ...
 
 
-_READS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "("})
-
-
-def first_word(sql: str) -> str:
-    """The first word of a statement, in capitals, behind comments and blanks; "(" where it opens one; "" of nothing."""
-    place = 0
-    while place < len(sql):
-        rest = sql[place:]
-        if rest[0].isspace() or rest[0] == ";":
-            place += 1
-        elif rest.startswith("--"):
-            place += len(rest.partition("\n")[0]) + 1
-        elif rest.startswith("/*"):
-            end = rest.find("*/")
-            place = len(sql) if end < 0 else place + end + 2
-        elif rest[0] == "(":
-            return "("
-        else:
-            length = 0
-            while length < len(rest) and (rest[length].isalnum() or rest[length] == "_"):
-                length += 1
-            return rest[: max(length, 1)].upper()
-    return ""
-
-
 def refuse_all_but_one_query(sql: str, statements: Sequence[str]) -> None:
     """Raise `UnsafeStatement` unless `statements`, the kinds of a text's statements, is one that begins as a query."""
     if not statements:
@@ -150,7 +126,7 @@ def refuse_all_but_one_query(sql: str, statements: Sequence[str]) -> None:
             f"{len(statements)} statements ({', '.join(statements)}); run one at a time, and only queries"
         )
     word = first_word(sql)
-    if word not in _READS:
+    if word not in QUERY_STARTS:
         raise UnsafeStatement(
             f"{word or 'this'} is not run here: only one SELECT at a time, which reads and never writes"
         )

@@ -69,11 +69,19 @@ def rewrite(statement: Statement, views: Sequence[View], fits: Fits | None = Non
 def match(view: View, block: Block, statement: Statement) -> exp.Select | None:
     """The block's SELECT over the view, or None where its rows might differ. Pure: the block is not changed."""
     definition = view.definition
+    if not isinstance(definition, Rows | Groups):
+        return None
+    covered = _covered(definition.joins, definition.conjuncts, block)
+    return None if covered is None else _matched(view, covered, block, statement)
+
+
+def _matched(view: View, covered: frozenset[str], block: Block, statement: Statement) -> exp.Select | None:
+    """`match` of a view that may stand for the covered aliases."""
+    definition = view.definition
     if isinstance(definition, Rows):
-        return _match_rows(view, definition, block)
-    if isinstance(definition, Groups):
-        return _match_groups(view, definition, block, statement)
-    return None
+        return _match_rows(view, definition, covered, block)
+    assert isinstance(definition, Groups)
+    return _match_groups(view, definition, covered, block, statement)
 
 
 class _Rewriting:
@@ -152,9 +160,9 @@ class _Rewriting:
             if isinstance(view.definition, Rows | Groups):
                 covered = _covered(view.definition.joins, view.definition.conjuncts, block)
                 if covered is not None:
-                    candidates.append((-len(covered), place, view))
-        for _, _, view in sorted(candidates, key=lambda candidate: candidate[:2]):
-            found = match(view, block, self.statement)
+                    candidates.append((-len(covered), place, view, covered))
+        for _, _, view, covered in sorted(candidates, key=lambda candidate: candidate[:2]):
+            found = _matched(view, covered, block, self.statement)
             if found is not None and self.worth(view, _columns_read(found, view), query):
                 self.use(view)
                 return found
@@ -327,10 +335,7 @@ def _all(conditions: Sequence[exp.Expr]) -> exp.Expr:
     return found
 
 
-def _match_rows(view: View, rows: Rows, block: Block) -> exp.Select | None:
-    covered = _covered(rows.joins, rows.conjuncts, block)
-    if covered is None:
-        return None
+def _match_rows(view: View, rows: Rows, covered: frozenset[str], block: Block) -> exp.Select | None:
     found = _over_view(view, block, covered, rows.conjuncts)
     places = {pair: n for n, pair in enumerate(rows.columns)}
     for column in list(_own_of_block(found, covered)):
@@ -368,11 +373,12 @@ _EXACT = frozenset(
 )  # fmt: skip
 
 
-def _match_groups(view: View, groups: Groups, block: Block, statement: Statement) -> exp.Select | None:
+def _match_groups(
+    view: View, groups: Groups, covered: frozenset[str], block: Block, statement: Statement
+) -> exp.Select | None:
     dialect, select = statement.dialect, block.select
     wanted = plain_group(select) if block.aggregates else None
-    covered = None if wanted is None else _covered(groups.joins, groups.conjuncts, block)
-    if wanted is None or covered is None or covered != block.aliases:
+    if wanted is None or covered != block.aliases:
         return None
     places = {text: n for n, text in enumerate(groups.group)}
     texts = [text_of(canonical(one, dialect), dialect) for one in wanted]

@@ -22,11 +22,10 @@ from firsthand.query.speql.parts import Node
 from firsthand.query.speql.schema import Schema
 from firsthand.query.speql.surgery import Lost, Surgery, brief
 from firsthand.query.speql.tails import settle
-from firsthand.query.speql.text import Span, Token, code, tokenize
+from firsthand.query.speql.text import QUERY_STARTS, Span, Token, code, tokenize
 
-__all__ = ["STARTS", "Mending", "read"]
+__all__ = ["Mending", "read"]
 
-STARTS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "("})
 _BOUNDARIES = frozenset({"clause", "conjunct", "chain", "join", "select", "cte"})
 
 
@@ -87,7 +86,7 @@ class Mending:
             Lost: it is no query.
         """
         tokens, root = self.outlined(self.whole)
-        if tokens[0].upper not in STARTS:
+        if tokens[0].upper not in QUERY_STARTS:
             self.reason = (
                 f"a query begins with SELECT, WITH, FROM or VALUES, not with {tokens[0].text[:40]!r}"
             )

@@ -18,14 +18,13 @@ from firsthand.query.speql.history import masked
 from firsthand.query.speql.patches import difference
 from firsthand.query.speql.repair import Accepts, RuleRepairer
 from firsthand.query.speql.schema import Schema
-from firsthand.query.speql.text import check_cursor, code, statement_at, statements, tokenize
+from firsthand.query.speql.text import QUERY_STARTS, check_cursor, code, statement_at, statements, tokenize
 
 __all__ = ["CURSOR", "Chat", "ModelRepairer"]
 
 CURSOR = "⟦cursor⟧"
 """The mark that stands at the cursor in what the model reads; it must still be there in what it answers."""
 
-_STARTS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "("})
 _PATCH = (
     "You repair an unfinished SQL query so that the database accepts it. Change as little as you can. Answer with "
     'nothing but a JSON list of replacements, [{"old": "...", "new": "..."}]. Each "old" must occur exactly once in '
@@ -197,4 +196,4 @@ def _no_query(text: str, dialect: str) -> str | None:
     if len(statements(text, dialect)) != 1:
         return "exactly one query is wanted"
     first = code(tokenize(text, dialect))[0]
-    return None if first.upper in _STARTS else f"a query was wanted, not {first.text[:40]}"
+    return None if first.upper in QUERY_STARTS else f"a query was wanted, not {first.text[:40]}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from firsthand.query.speql.parts import CONDITIONS, JOIN_WORDS, Node
-from firsthand.query.speql.text import Token
+from firsthand.query.speql.text import QUERY_STARTS, Token
 
 __all__ = ["outline"]
 
@@ -31,7 +31,7 @@ _HEADS = frozenset(
         "USING",
     }
 )
-_QUERY_STARTS = frozenset({"SELECT", "WITH", "FROM", "VALUES"})
+_QUERY_WORDS = QUERY_STARTS - {"("}
 _CLOSES = {"(": ")", "[": "]", "{": "}"}
 _NOT_CALLED = frozenset(
     {
@@ -158,7 +158,7 @@ class _Reader:
             cte = Node("cte", self.at, node)
             cte.separator, cte.joiner = separator, "," if separator >= 0 else ""
             cte.closed = False  # until its parenthesis is there
-            if self.at < self.count and self.tokens[self.at].is_name and self.word() not in _QUERY_STARTS:
+            if self.at < self.count and self.tokens[self.at].is_name and self.word() not in _QUERY_WORDS:
                 cte.name = self.tokens[self.at].text
                 self.at += 1
             if self.word() == "(":
@@ -247,7 +247,7 @@ class _Reader:
         if word == "FETCH":
             return self.word(1) in ("FIRST", "NEXT")
         if word == "EXCEPT":
-            return not (previous == "*" and self.word(1) == "(" and self.word(2) not in _QUERY_STARTS)
+            return not (previous == "*" and self.word(1) == "(" and self.word(2) not in _QUERY_WORDS)
         return True
 
     def _items(self, holder: Node) -> None:

@@ -53,6 +53,7 @@ class _Wanted:
     repair: Repair
     statement: Statement
     at_cursor: exp.Query | None
+    body: Body | None  # that a submission may have; None where nothing is known of its rows
 
 
 @dataclass(frozen=True)
@@ -276,12 +277,17 @@ class Speculation:
         typed = snapshot.text[repair.span.start : min(snapshot.cursor, repair.span.end)]
         guess = with_shared_conditions(statement, typed, volatile=self.engine.volatile)
         if guess is not None:
-            known = {vertex.key for vertex in plan}
-            plan += [v for v in plan_views(guess, None, _folded(extra), names) if v.key not in known]
-        body = body_and_tail(repair.sql, statement.dialect) if statement.opaque else None
-        if body is not None and not {"LIMIT", "FETCH", "SAMPLE"} & {word.upper() for word in body.key}:
+            planned = {vertex.key for vertex in plan}
+            plan += [v for v in plan_views(guess, None, _folded(extra), names) if v.key not in planned]
+        known = statement.opaque or not statement.unknown
+        body = body_and_tail(repair.sql, statement.dialect) if known else None
+        if (
+            statement.opaque
+            and body is not None
+            and not {"LIMIT", "FETCH", "SAMPLE"} & {word.upper() for word in body.key}
+        ):
             plan.append(text_vertex(body, [column.name for column in self._asking.describe(body.text)]))
-        self._put(plan, snapshot, _Wanted(snapshot.number, repair, statement, at_cursor))
+        self._put(plan, snapshot, _Wanted(snapshot.number, repair, statement, at_cursor, body))
 
     def _repaired(self, snapshot: Snapshot) -> Repair:
         schema = self.engine.schema
@@ -315,9 +321,8 @@ class Speculation:
                 len(todo),
             )
             todo.insert(place, preview)
-            body = body_and_tail(preview.statement.text, self.engine.schema.dialect)
-            if body is not None and (preview.statement.opaque or not preview.statement.unknown):
-                todo.append(_Body(snapshot.number, body))
+            if preview.body is not None:
+                todo.append(_Body(snapshot.number, preview.body))
         with self._wake:
             self._planned = max(self._planned, snapshot.number)
             self._nodes = {

@@ -18,6 +18,7 @@ from sqlglot.dialects.dialect import Dialect
 from firsthand.errors import InputError
 
 __all__ = [
+    "QUERY_STARTS",
     "Kind",
     "Place",
     "Span",
@@ -26,6 +27,7 @@ __all__ = [
     "clause_at",
     "code",
     "depth_at",
+    "first_word",
     "names_in",
     "places",
     "statement_at",
@@ -34,6 +36,10 @@ __all__ = [
 ]
 
 Kind = Literal["word", "quoted", "number", "string", "comment", "operator", "punctuation"]
+
+
+QUERY_STARTS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "("})
+"""First tokens of what is read as a query."""
 
 
 class Span(NamedTuple):
@@ -222,6 +228,11 @@ def _comment_end(text: str, at: int, nested: bool) -> tuple[int, bool]:
 def code(tokens: Iterable[Token]) -> list[Token]:
     """The tokens without comments."""
     return [token for token in tokens if token.kind != "comment"]
+
+
+def first_word(text: str, dialect: str = "duckdb") -> str:
+    """The first token that is neither a comment nor a `;`, a word in capitals; "" where there is none."""
+    return next((token.upper for token in code(tokenize(text, dialect)) if token.text != ";"), "")
 
 
 def names_in(text: str, dialect: str = "duckdb") -> frozenset[str]:
