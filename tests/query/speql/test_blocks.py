@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from sqlglot import exp
 
-from firsthand.query.speql.blocks import Statement, bodies_of, free_aliases
+from firsthand.query.speql.blocks import Statement
 from firsthand.query.speql.schema import Column, Schema, Table
+from firsthand.query.speql.trees import bodies_of, free_aliases
 
 SCHEMA = Schema.of(
     {

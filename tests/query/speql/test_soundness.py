@@ -34,10 +34,10 @@ def test_any_world(seed: int) -> None:
 def test_a_broken_matcher_is_found(monkeypatch: pytest.MonkeyPatch, broken: str, seeds: int) -> None:
     from sqlglot import exp
 
-    from firsthand.query.speql import matching
+    from firsthand.query.speql import grouping
     from firsthand.query.speql.predicates import Premises
 
-    true = matching._Groups.aggregate
+    true = grouping._Groups.aggregate
 
     def without(self, atom):
         found = true(self, atom)
@@ -49,7 +49,7 @@ def test_a_broken_matcher_is_found(monkeypatch: pytest.MonkeyPatch, broken: str,
     if broken == "imply":
         monkeypatch.setattr(Premises, "imply", lambda self, wanted: True)
     else:
-        monkeypatch.setattr(matching._Groups, "aggregate", without)
+        monkeypatch.setattr(grouping._Groups, "aggregate", without)
     found = total([prove_world(seed, queries=5) for seed in range(seeds)])
     assert found.differences
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from sqlglot import exp
 
-from firsthand.query.speql.blocks import Statement, alias_of, from_items
+from firsthand.query.speql.blocks import Statement
 from firsthand.query.speql.schema import width_of
+from firsthand.query.speql.trees import alias_of, from_items
 from firsthand.query.speql.views import View
 
 __all__ = ["DirectRuns", "Worth", "bytes_read", "scan_bytes"]

@@ -11,8 +11,9 @@ from collections.abc import Collection
 
 from sqlglot import exp
 
-from firsthand.query.speql.blocks import VOLATILE, Block, Statement
+from firsthand.query.speql.blocks import Block, Statement
 from firsthand.query.speql.predicates import Conjunct, arms_of, conjuncts_of, text_of
+from firsthand.query.speql.reasoning import VOLATILE
 from firsthand.query.speql.text import code, tokenize
 
 __all__ = ["closed", "with_shared_conditions"]

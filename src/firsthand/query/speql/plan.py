@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from firsthand.query.speql.blocks import Block, Statement, bodies_of, free_aliases
+from firsthand.query.speql.blocks import Block, Statement
 from firsthand.query.speql.bodies import Body
 from firsthand.query.speql.predicates import text_of
+from firsthand.query.speql.trees import bodies_of, free_aliases
 from firsthand.query.speql.views import Answer, Definition, Groups, Rows, Text, answer_of, groups_of, rows_of
 
 __all__ = ["Vertex", "plan_views", "text_vertex"]

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from firsthand.query.speql.blocks import VOLATILE
 from firsthand.query.speql.engine import Plan, refuse_all_but_one_query
 from firsthand.query.speql.errors import QueryFailed, UnsafeStatement
+from firsthand.query.speql.reasoning import VOLATILE
 from firsthand.query.speql.text import Token, code, first_word, names_in, tokenize
 
 __all__ = [

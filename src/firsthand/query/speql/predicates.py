@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 
 from sqlglot import exp
 
-__all__ = ["Conjunct", "Premises", "arms_of", "canonical", "conjuncts_of", "text_of"]
+__all__ = ["Conjunct", "Premises", "all_of", "arms_of", "canonical", "conjuncts_of", "text_of"]
 
 ColumnKind = Callable[[exp.Column], str | None]
 """How a column compares with constants: as an exact "number", a "float", a "date", a "text", or unknown (None)."""
@@ -103,6 +103,14 @@ def _flat(tree: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
             stack += [one.expression, one.this]
         else:
             yield one
+
+
+def all_of(conditions: Sequence[exp.Expr]) -> exp.Expr:
+    """Conditions joined by AND, each in parentheses; at least one."""
+    found: exp.Expr = exp.Paren(this=conditions[0].copy())
+    for condition in conditions[1:]:
+        found = exp.And(this=found, expression=exp.Paren(this=condition.copy()))
+    return found
 
 
 def arms_of(choice: exp.Or) -> list[exp.Expr]:

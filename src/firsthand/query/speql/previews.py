@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 from sqlglot import exp
 
-from firsthand.query.speql.blocks import Block, Statement, bodies_of, free_aliases, from_items
+from firsthand.query.speql.blocks import Block, Statement
 from firsthand.query.speql.config import Config
 from firsthand.query.speql.edits import Edit
 from firsthand.query.speql.engine import Connection
 from firsthand.query.speql.errors import BudgetExceeded
 from firsthand.query.speql.predicates import text_of
 from firsthand.query.speql.repair import Repair
+from firsthand.query.speql.trees import bodies_of, free_aliases, from_items
 from firsthand.query.speql.views import measure_of, plain_group, with_ctes
 
 __all__ = [

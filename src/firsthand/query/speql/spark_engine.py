@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from firsthand.errors import InputError, MissingDependencyError
-from firsthand.query.speql.blocks import VOLATILE
 from firsthand.query.speql.engine import Filled, Plan, refuse_all_but_one_query
 from firsthand.query.speql.errors import QueryFailed, QueryInterrupted, UnsafeStatement
+from firsthand.query.speql.reasoning import VOLATILE
 from firsthand.query.speql.schema import Column, Schema, Table
 from firsthand.query.speql.text import code, first_word, statements, tokenize
 

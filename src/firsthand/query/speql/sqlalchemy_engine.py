@@ -21,7 +21,6 @@ from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import Any
 
 from firsthand.errors import InputError, MissingDependencyError
-from firsthand.query.speql.blocks import VOLATILE
 from firsthand.query.speql.engine import Filled, Plan
 from firsthand.query.speql.errors import EngineUnsupported, QueryFailed, QueryInterrupted
 from firsthand.query.speql.postgres import (
@@ -34,6 +33,7 @@ from firsthand.query.speql.postgres import (
     unsettled,
     volatile_names,
 )
+from firsthand.query.speql.reasoning import VOLATILE
 from firsthand.query.speql.schema import Column, Schema, Table
 
 __all__ = ["SQLAlchemyEngine"]

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from firsthand.query.speql.blocks import Block, Join, Statement, free_aliases, own_columns, settled
+from firsthand.query.speql.blocks import Block, Join, Statement
 from firsthand.query.speql.predicates import Conjunct, canonical, text_of
+from firsthand.query.speql.trees import free_aliases, own_columns, settled
 
 __all__ = [
     "Answer",
@@ -109,6 +110,21 @@ class View:
     widths: tuple[float, ...]
     made_ms: float = 0.0
     key: str = ""
+
+    @property
+    def alias(self) -> str:
+        """The name by which rewritten queries know it."""
+        return f"_v{self.id}"
+
+    def table(self) -> exp.Table:
+        """It as an item of a FROM clause."""
+        parts = [exp.to_identifier(part) for part in self.name.split(".")]
+        names = dict(zip(("this", "db", "catalog"), reversed(parts), strict=False))
+        return exp.Table(**names, alias=exp.TableAlias(this=exp.to_identifier(self.alias, quoted=True)))
+
+    def column(self, number: int) -> exp.Column:
+        """One of its columns, as rewritten queries name it."""
+        return exp.column(f"c{number}", table=self.alias, quoted=True)
 
     @property
     def bytes(self) -> float:

@@ -23,8 +23,8 @@ from sqlglot.optimizer.qualify import qualify
 
 from firsthand.errors import InputError, MissingDependencyError
 from firsthand.launch.cache import cache_folder, locked
-from firsthand.query.speql.blocks import alias_of, from_items
 from firsthand.query.speql.schema import Schema
+from firsthand.query.speql.trees import alias_of, from_items
 
 __all__ = ["reflowed", "tpcds_file", "tpcds_queries", "tpch_file", "tpch_queries", "with_literals"]
 
