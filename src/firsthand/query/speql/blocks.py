@@ -21,7 +21,7 @@ from sqlglot.optimizer.qualify import qualify
 
 from firsthand.query.speql.predicates import Conjunct, Premises, canonical, conjuncts_of, text_of
 from firsthand.query.speql.reasoning import VOLATILE, not_reasoned_about, not_settled
-from firsthand.query.speql.schema import Schema
+from firsthand.query.speql.schema import EXACT_NUMBERS, Schema
 from firsthand.query.speql.trees import alias_of, free_aliases, settled
 
 __all__ = ["Block", "Join", "Source", "Statement"]
@@ -291,17 +291,11 @@ class Statement:
 
 def _kind(type_: str) -> str | None:
     name = type_.upper().partition("(")[0].strip()
-    if name in _NUMBERS:
+    if name in EXACT_NUMBERS:
         return "number"
     return {"DATE": "date", **_OTHER_KINDS}.get(name)
 
 
-_NUMBERS = frozenset(
-    {
-        "TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-        "UHUGEINT", "DECIMAL", "NUMERIC", "INT2", "INT4", "INT8",
-    }
-)  # fmt: skip
 _OTHER_KINDS = {
     **dict.fromkeys(("FLOAT", "REAL", "DOUBLE", "DOUBLE PRECISION", "DOUBLE_PRECISION"), "float"),
     **dict.fromkeys(("VARCHAR", "TEXT", "STRING"), "text"),

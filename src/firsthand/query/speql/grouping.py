@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from firsthand.query.speql.blocks import Block, Statement
 from firsthand.query.speql.predicates import all_of, canonical, text_of
+from firsthand.query.speql.schema import EXACT_NUMBERS
 from firsthand.query.speql.views import ATOMS, Groups, Measure, View, measure_of, plain_group
 
 __all__ = ["match_groups"]
@@ -26,14 +27,6 @@ _SCALAR = (
     exp.Like, exp.ILike, exp.Having, exp.Qualify, exp.Order, exp.Ordered, exp.Distinct, exp.Window, exp.WindowSpec,
     exp.RowNumber, exp.Rank, exp.DenseRank, exp.Tuple, exp.DateAdd, exp.DateSub, exp.Interval, exp.TimestampTrunc,
     exp.DateTrunc,
-)  # fmt: skip
-
-
-_EXACT = frozenset(
-    {
-        "TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT",
-        "UHUGEINT", "DECIMAL", "NUMERIC",
-    }
 )  # fmt: skip
 
 
@@ -92,7 +85,7 @@ def match_groups(
 
 # Types of which equal values are the same value: a group's key stands for every row of the group. Not so 0.0 and
 # -0.0, a day and 24 hours, a NUMERIC 1.0 and 1.00, texts that a collation takes for the same.
-_SAME = _EXACT - {"DECIMAL", "NUMERIC"} | {
+_SAME = EXACT_NUMBERS - {"DECIMAL", "NUMERIC"} | {
     "BOOLEAN",
     "DATE",
     "UUID",
@@ -259,7 +252,7 @@ class _Groups:
 
     def exact(self, number: int) -> bool:
         """Whether adding up a column in another order gives the same: whole and decimal numbers."""
-        return self.view.types[number].upper().partition("(")[0] in _EXACT
+        return self.view.types[number].upper().partition("(")[0] in EXACT_NUMBERS
 
     def cast(self, tree: exp.Expr, number: int) -> exp.Expr:
         """As the type that the aggregate itself has: a sum of counts is wider than a count."""

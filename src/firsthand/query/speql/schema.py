@@ -15,7 +15,7 @@ from sqlglot.schema import MappingSchema
 
 from firsthand.errors import InputError
 
-__all__ = ["Column", "Schema", "Table", "width_of"]
+__all__ = ["EXACT_NUMBERS", "Column", "Schema", "Table", "width_of"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,14 @@ class Schema:
         folds = strategy is NormalizationStrategy.CASE_INSENSITIVE
         return MappingSchema(plain, dialect=self.dialect, normalize=folds)
 
+
+EXACT_NUMBERS = frozenset(
+    {
+        "TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+        "UHUGEINT", "DECIMAL", "NUMERIC", "INT2", "INT4", "INT8",
+    }
+)  # fmt: skip
+"""Names of the types whose values are whole or decimal: adding them up in another order gives the same."""
 
 _WIDTHS = {
     "BOOLEAN": 1, "TINYINT": 1, "UTINYINT": 1, "SMALLINT": 2, "USMALLINT": 2, "INT2": 2, "INTEGER": 4, "INT": 4,
