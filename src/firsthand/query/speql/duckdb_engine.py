@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import threading
 import weakref
 from collections.abc import Collection, Hashable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from firsthand.query.speql.errors import QueryFailed, QueryInterrupted, UnsafeSt
 from firsthand.query.speql.reasoning import VOLATILE
 from firsthand.query.speql.schema import Column, Schema, Table
 from firsthand.query.speql.text import names_in
+from firsthand.query.speql.turns import Interruptible
 
 __all__ = ["DuckDBEngine"]
 
@@ -229,44 +229,24 @@ class DuckDBEngine:
         self._spill.cleanup()
 
 
-class DuckDBConnection:
+class DuckDBConnection(Interruptible):
     """A cursor of the engine's database."""
 
     def __init__(self, engine: DuckDBEngine, cursor: Any, use: str) -> None:
+        super().__init__()
         self._engine, self._cursor = engine, cursor
         self._cursor.execute(f"USE {use}")
-        self._state = threading.Condition()
-        self._running = False
-        self._stopped = False
-        self._number = 0  # of the query that runs, or ran last
-        self._closed = False
 
     @contextlib.contextmanager
     def _run(self, timeout_s: float | None = None) -> Iterator[Any]:
         duckdb = _duckdb()
-        with self._state:
-            if self._closed:
-                raise QueryInterrupted("the connection is closed")
-            self._running, self._stopped = True, False
-            self._number += 1
-        late = threading.Timer(timeout_s, self.interrupt) if timeout_s is not None else None
-        if late is not None:
-            late.daemon = True
-            late.start()
-        try:
-            yield self._cursor
-        except duckdb.InterruptException as error:
-            raise QueryInterrupted("the query was interrupted") from error
-        except duckdb.Error as error:
-            if self._stopped:
-                raise QueryInterrupted("the query was interrupted") from error
-            raise _failed(error) from error
-        finally:
-            if late is not None:
-                late.cancel()
-            with self._state:
-                self._running = False
-                self._state.notify_all()
+        with self._in_turn(timeout_s):
+            try:
+                yield self._cursor
+            except duckdb.Error as error:
+                if self._stopped or isinstance(error, duckdb.InterruptException):
+                    raise QueryInterrupted("the query was interrupted") from error
+                raise _failed(error) from error
 
     def query(self, sql: str, *, timeout_s: float | None = None) -> Any:
         """See `engine.Connection`."""
@@ -302,23 +282,8 @@ class DuckDBConnection:
         with self._run() as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {name}")
 
-    def interrupt(self) -> None:
-        """Stop the query that runs; an interrupt that comes before its first step is given again until it ends."""
-        with self._state:
-            if not self._running:
-                return
-            self._stopped = True
-            number = self._number  # the next query is not meant, should it begin while this waits
-            while self._running and self._number == number and not self._closed:
-                self._cursor.interrupt()
-                self._state.wait(0.005)
-
-    def poke(self) -> None:
-        """See `engine.Connection`."""
-        with self._state:
-            if self._running and not self._closed:
-                self._stopped = True
-                self._cursor.interrupt()
+    def _signal(self) -> None:
+        self._cursor.interrupt()
 
     def progress(self) -> float:
         """See `engine.Connection`."""
@@ -335,12 +300,8 @@ class DuckDBConnection:
 
     def close(self) -> None:
         """Interrupt and end it; safe to call twice."""
-        self.interrupt()
-        with self._state:
-            if self._closed:
-                return
-            self._closed = True
-        self._cursor.close()
+        if self._end():
+            self._cursor.close()
 
 
 # --- plans, names, messages ------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from firsthand.query.speql.errors import QueryFailed, QueryInterrupted, UnsafeSt
 from firsthand.query.speql.reasoning import VOLATILE
 from firsthand.query.speql.schema import Column, Schema, Table
 from firsthand.query.speql.text import code, first_word, statements, tokenize
+from firsthand.query.speql.turns import Interruptible
 
 __all__ = ["SparkEngine"]
 
@@ -195,43 +196,33 @@ class SparkEngine:
             self.give_up(name)
 
 
-class SparkConnection:
+class SparkConnection(Interruptible):
     """Queries, each a job group."""
 
     def __init__(self, engine: SparkEngine) -> None:
+        super().__init__()
         self._engine, self._session = engine, engine.session
         self._group = ""
-        self._state = threading.Condition()
-        self._running = self._stopped = False
-        self.closed = False
 
     @contextlib.contextmanager
     def _run(self, timeout_s: float | None = None) -> Iterator[None]:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
 
-        with self._state:
-            if self.closed:
-                raise QueryInterrupted("the connection is closed")
-            self._running, self._stopped = True, False
+        with self._in_turn(timeout_s):
             self._group = f"speql-{secrets.token_hex(8)}"
-        late = threading.Timer(timeout_s, self.interrupt) if timeout_s is not None else None
-        if late is not None:
-            late.daemon = True
-            late.start()
-        try:
-            self._session.sparkContext.setJobGroup(self._group, "speql", True)
-            yield
-        except (PySparkException, Py4JError) as error:
-            if self._stopped:
-                raise QueryInterrupted("the query was interrupted") from error
-            raise QueryFailed(_first_line(error), None) from error
-        finally:
-            if late is not None:
-                late.cancel()
-            with self._state:
-                self._running = False
-                self._state.notify_all()
+            try:
+                self._session.sparkContext.setJobGroup(self._group, "speql", True)
+                yield
+            except (PySparkException, Py4JError) as error:
+                if self._stopped:
+                    raise QueryInterrupted("the query was interrupted") from error
+                raise QueryFailed(_first_line(error), None) from error
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more queries."""
+        return self._closed
 
     def query(self, sql: str, *, timeout_s: float | None = None) -> Any:
         """See `engine.Connection`."""
@@ -270,25 +261,9 @@ class SparkConnection:
         with self._run():
             self._engine.give_up(name)
 
-    def interrupt(self) -> None:
-        """Cancel the jobs of the query that runs, again until it has ended: one query may be several jobs."""
-        with self._state:
-            self._stop(
-                self._group
-            )  # of this query: the next one is not meant, should it begin while this waits
-
-    def poke(self) -> None:
-        """See `engine.Connection`: cancelling asks the JVM, which takes time, so a thread does it."""
-        threading.Thread(target=self._stop, args=(self._group,), daemon=True).start()
-
-    def _stop(self, group: str) -> None:
-        """Cancel until the query of that job group has ended."""
-        with self._state:
-            self._stopped = self._stopped or (self._running and self._group == group)
-            while self._running and self._group == group and not self.closed:
-                with contextlib.suppress(Exception):
-                    self._session.sparkContext.cancelJobGroup(group)
-                self._state.wait(0.01)
+    def _signal(self) -> None:
+        with contextlib.suppress(Exception):
+            self._session.sparkContext.cancelJobGroup(self._group)
 
     def progress(self) -> float:
         """0: how many jobs a query will be is not known before."""
@@ -296,8 +271,7 @@ class SparkConnection:
 
     def close(self) -> None:
         """Interrupt and end it; safe to call twice."""
-        self.interrupt()
-        self.closed = True
+        self._end()
 
 
 # --- plans and messages ----------------------------------------------------------------------------------------------

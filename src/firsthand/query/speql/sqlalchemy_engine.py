@@ -35,6 +35,7 @@ from firsthand.query.speql.postgres import (
 )
 from firsthand.query.speql.reasoning import VOLATILE
 from firsthand.query.speql.schema import Column, Schema, Table
+from firsthand.query.speql.turns import Interruptible
 
 __all__ = ["SQLAlchemyEngine"]
 
@@ -214,42 +215,34 @@ class SQLAlchemyEngine:
         self._sqlalchemy.dispose()
 
 
-class PostgresConnection:
+class PostgresConnection(Interruptible):
     """A connection of psycopg's, spoken to one statement at a time: a text of two is refused by the server."""
 
     def __init__(self, engine: SQLAlchemyEngine, driver: Any) -> None:
+        super().__init__()
         self._engine, self._driver = engine, driver
-        self._state = threading.Condition()
-        self._running = False
-        self._number = 0  # of the query that runs, or ran last
-        self._closed = False
 
     @contextlib.contextmanager
     def _run(self, begin: str, timeout_s: float | None = None) -> Iterator[None]:
         """A transaction that `interrupt` may end, and that is rolled back where anything goes wrong."""
         import psycopg
 
-        with self._state:
-            if self._closed:
-                raise QueryInterrupted("the connection is closed")
-            self._running = True
-            self._number += 1
+        limit = (
+            0 if timeout_s is None else max(int(timeout_s * 1e3), 1)
+        )  # the server's own: it needs no thread
         done = False
-        try:
-            limit = 0 if timeout_s is None else max(int(timeout_s * 1e3), 1)
-            self._simple(f"{begin}; SET LOCAL statement_timeout = {limit}")
-            yield
-            self._simple("COMMIT")
-            done = True
-        except psycopg.Error as error:
-            raise QueryFailed(self._engine._without_password(_first_line(str(error)))) from error
-        finally:
-            if not done:
-                with contextlib.suppress(Exception):
-                    self._simple("ROLLBACK")
-            with self._state:
-                self._running = False
-                self._state.notify_all()
+        with self._in_turn():
+            try:
+                self._simple(f"{begin}; SET LOCAL statement_timeout = {limit}")
+                yield
+                self._simple("COMMIT")
+                done = True
+            except psycopg.Error as error:
+                raise QueryFailed(self._engine._without_password(_first_line(str(error)))) from error
+            finally:
+                if not done:
+                    with contextlib.suppress(Exception):
+                        self._simple("ROLLBACK")
 
     def _simple(self, sql: str) -> None:
         """Statements of ours, several at once."""
@@ -318,25 +311,9 @@ class PostgresConnection:
         """See `engine.Connection`."""
         self.write(f"DROP TABLE IF EXISTS {name}")
 
-    def interrupt(self) -> None:
-        """Stop the query that runs; a cancel that comes before its first step is given again until it ends.
-
-        A new query of this connection waits until the cancel has been delivered, so that it is not the one that ends.
-        """
-        with self._state:
-            self._stop(self._number)
-
-    def poke(self) -> None:
-        """See `engine.Connection`: a cancel asks the server, which takes time, so a thread does it."""
-        threading.Thread(target=self._stop, args=(self._number,), daemon=True).start()
-
-    def _stop(self, number: int) -> None:
-        """Cancel until the query of that number has ended."""
-        with self._state:
-            while self._running and self._number == number and not self._closed:
-                with contextlib.suppress(Exception):
-                    self._driver.cancel_safe(timeout=2.0)
-                self._state.wait(0.005)
+    def _signal(self) -> None:
+        with contextlib.suppress(Exception):
+            self._driver.cancel_safe(timeout=2.0)
 
     def progress(self) -> float:
         """0: PostgreSQL does not tell of queries."""
@@ -344,12 +321,8 @@ class PostgresConnection:
 
     def close(self) -> None:
         """Interrupt and end it; safe to call twice."""
-        self.interrupt()
-        with self._state:
-            if self._closed:
-                return
-            self._closed = True
-        self._driver.close()
+        if self._end():
+            self._driver.close()
 
 
 # --- results, names, messages ----------------------------------------------------------------------------------------
