@@ -46,3 +46,19 @@ def test_what_is_committed_is_what_the_sources_give(tmp_path):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), (
             f"{path.name}: run `make page` and commit"
         )
+
+
+def test_the_palette_is_the_boards():
+    """The page names colours of its own, for the editor; those that the board names too are the board's."""
+    checkout = Path(__file__).parents[3] / "src" / "firsthand"
+
+    def colours(path):
+        return dict(
+            re.findall(r"^\s*(--[\w-]+): (light-dark\([^)]*\));", path.read_text(encoding="utf-8"), re.M)
+        )
+
+    board = colours(checkout / "claims" / "board_assets" / "board.css")
+    page = colours(checkout / "query" / "speql" / "web" / "app.css")
+    shared = board.keys() & page.keys()
+    assert len(shared) >= 10
+    assert {name: page[name] for name in shared} == {name: board[name] for name in shared}

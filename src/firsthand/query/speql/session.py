@@ -230,9 +230,7 @@ class Session:
         text = sql[span.start : span.end]
         self._ahead.notice_changes()
         if not self.config.speculate:
-            return self._direct(
-                text, Statement(text, self.schema, None, unknown="not read"), start, timeout_s
-            )
+            return self._direct(text, None, start, timeout_s)
         kept = self._kept(text)
         if kept is not None:
             return Result(kept, 0, (), text, now_ms() - start, 0.0)
@@ -261,12 +259,19 @@ class Session:
         return result if statement.unknown else self._keep(text, result)
 
     def _direct(
-        self, text: str, statement: Statement, start: float, timeout_s: float | None, run: _Run | None = None
+        self,
+        text: str,
+        statement: Statement | None,
+        start: float,
+        timeout_s: float | None,
+        run: _Run | None = None,
     ) -> Result:
-        """The text as it is; `run` is where it was begun already."""
+        """The text as it is; `run` is where it was begun already. Without a statement nothing is noted of it."""
         planned = now_ms() if run is None else run.begun
         table = self._front.query(text, timeout_s=timeout_s) if run is None else run.result()
         done = now_ms()
+        if statement is None:
+            return Result(table, None, (), text, planned - start, done - planned)
         scanned = bytes_read(statement)
         estimate = self._ahead.runs.estimate(scanned)
         if not statement.unknown:
