@@ -135,7 +135,9 @@ def read_trace(path: str | Path) -> tuple[TraceEvent, ...]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
-        raise NotFoundError(f"{path} is not there") from error
+        raise NotFoundError(
+            f"{path} is not there; give a file, or one of {', '.join(example_traces())}"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as a trace: {error}") from error
     found: list[TraceEvent] = []
