@@ -220,6 +220,37 @@ def test_tables_joined_on_nothing_are_not_made(tmp_path: Path) -> None:
         assert "joined on nothing" in refused[0].data["reason"]
 
 
+def test_what_was_not_worth_making_is_not_made_again(tmp_path: Path) -> None:
+    path = database(
+        tmp_path / "wide.duckdb",
+        ("CREATE TABLE wide AS SELECT i, i % 7 AS k, i AS j FROM range(100000) t(i)",),
+    )
+    with Session(DuckDBEngine(path, threads=1), Config(race=False)) as session:
+        heard: list[speql.Event] = []
+        session.listen(heard.append)
+        text = "SELECT i, k, j FROM wide WHERE k < 6"
+        typed(session, text, text + " ", text + "  ")
+        refused = [event for event in heard if event.kind == "view_refused"]
+        assert len(refused) == len({event.data["key"] for event in refused}) > 0
+        assert all("nearly as much to read" in event.data["reason"] for event in refused)
+        states = {node.vertex.key: (node.state, node.reason) for node in session.dag().nodes}
+        for event in refused:
+            assert states[event.data["key"]] == ("refused", event.data["reason"])
+
+
+def test_what_takes_too_long_is_given_up_and_said(tmp_path: Path) -> None:
+    path = database(
+        tmp_path / "slow.duckdb", ("CREATE TABLE slow AS SELECT i, i % 3 AS k FROM range(9000) t(i)",)
+    )
+    with Session(DuckDBEngine(path, threads=1), Config(race=False, command_timeout_s=0.05)) as session:
+        heard: list[speql.Event] = []
+        session.listen(heard.append)
+        text = "SELECT sum(a.i * b.i) AS n FROM slow a JOIN slow b ON a.k = b.k WHERE a.i + b.i > 5"
+        typed(session, text, text + " ")
+        reasons = [event.data["reason"] for event in heard if event.kind == "view_refused"]
+        assert reasons == ["it takes more than 0.05 s"] * 2  # of the groups and of the rows, once each
+
+
 def test_changed_data_is_noticed(sales: Path) -> None:
     with Session(DuckDBEngine(sales)) as session:
         typed(session, QUERY)

@@ -20,58 +20,23 @@ from firsthand.query.speql.blocks import Statement
 from firsthand.query.speql.bodies import body_and_tail
 from firsthand.query.speql.config import Config
 from firsthand.query.speql.costs import bytes_read
-from firsthand.query.speql.engine import Connection, Engine
+from firsthand.query.speql.engine import Engine
 from firsthand.query.speql.errors import QueryFailed
 from firsthand.query.speql.happenings import Dag, Event, Result, Snapshot, now_ms
 from firsthand.query.speql.history import HistoryCompleter
 from firsthand.query.speql.matching import Rewrite
 from firsthand.query.speql.previews import Preview
+from firsthand.query.speql.racing import Look, Run
 from firsthand.query.speql.repair import Repairer
 from firsthand.query.speql.schema import Schema
-from firsthand.query.speql.speculation import Speculation, tables_read
+from firsthand.query.speql.speculation import Speculation
+from firsthand.query.speql.stock import tables_read
 from firsthand.query.speql.text import statement_at
 from firsthand.query.speql.views import View
 
 __all__ = ["Session"]
 
 _LOG = logging.getLogger("firsthand.speql")
-
-
-class _Run:
-    """A query that runs in a thread of its own, while it is looked whether it has to."""
-
-    def __init__(self, connection: Connection, sql: str, timeout_s: float | None) -> None:
-        self._connection = connection
-        self._found: Any = None
-        self._error: BaseException | None = None
-        self._ended = False
-        self.done = False
-        self.begun = now_ms()
-
-        def run() -> None:
-            try:
-                if not self._ended:
-                    self._found = connection.query(sql, timeout_s=timeout_s)
-                    self.done = True
-            except BaseException as error:  # told to whoever asks for the result
-                self._error = error
-
-        self._thread = threading.Thread(target=run, name="firsthand-speql-direct", daemon=True)
-        self._thread.start()
-
-    def result(self) -> Any:
-        """Its rows; raises what it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._found
-
-    def end(self) -> None:
-        """Stop it, if it still runs."""
-        self._ended = True
-        while self._thread.is_alive():
-            self._connection.interrupt()
-            self._thread.join(0.002)
 
 
 class Session:
@@ -103,6 +68,7 @@ class Session:
         self._newest: Snapshot | None = None
         self._results: OrderedDict[str, Any] = OrderedDict()
         self._results_of = 0  # the state of the data that they are of
+        self._keeping = threading.Lock()
         self._closed = False
         self._front, self._second = engine.connect(), engine.connect()
         self._ahead = Speculation(engine, self.config, self.history, repairer, self._tell)
@@ -185,7 +151,7 @@ class Session:
 
     def views(self) -> list[View]:
         """The speculative tables there are, the most recently used last."""
-        return self._ahead.pool.views()
+        return self._ahead.stock.pool.views()
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call `listener` with every event, in the thread in which it happens; returns what ends that."""
@@ -238,53 +204,86 @@ class Session:
         if result is not None:
             return self._keep(text, result)
         self._ahead.interrupt()  # what may have begun between the pause and here
-        run = _Run(self._second, text, timeout_s) if self.config.race else None
-        try:
-            return self._planned(text, run, start, timeout_s)
-        finally:
-            if run is not None:
-                run.end()
+        if not self.config.race:
+            return self._planned(text, start, timeout_s)
+        return self._raced(text, start, timeout_s)
 
-    def _planned(self, text: str, run: _Run | None, start: float, timeout_s: float | None) -> Result:
-        """The answer once it is known whether views may give it; the text itself runs meanwhile (`run`)."""
+    def _planned(self, text: str, start: float, timeout_s: float | None) -> Result:
+        """The answer from views where they give it, or else from the text itself."""
         statement = Statement.read(text, self.schema, volatile=self.engine.volatile)
-        found = None if run is not None and run.done else self._ahead.rewritten(statement)
+        found = self._ahead.stock.rewritten(statement)
         note = ""
-        if found is not None and not (run is not None and run.done):
+        if found is not None:
             result, note = self._from_views(text, found, (), start, timeout_s)
             if result is not None:
-                estimate = self._ahead.runs.estimate(bytes_read(statement))
-                return self._keep(text, replace(result, direct_ms_estimate=estimate))
-        result = replace(self._direct(text, statement, start, timeout_s, run), note=note)
+                return self._served(text, statement, result)
+        result = replace(self._direct(text, statement, start, timeout_s), note=note)
         return result if statement.unknown else self._keep(text, result)
 
+    def _raced(self, text: str, start: float, timeout_s: float | None) -> Result:
+        """The same, but the text itself runs meanwhile, and whichever is sooner answers."""
+        of = self._ahead.stock.changes
+        over = threading.Event()
+        run = Run(self._second, text, timeout_s, over)
+        try:
+            note = ""
+            if self._ahead.stock.pool.views() and not over.wait(self._ahead.stock.look_ms / 1e3):
+                look = Look(run, lambda go_on: self._looked(text, go_on), over)
+                over.wait()
+                looked = look.found() if look.done and not run.done else None
+                if looked is not None:
+                    statement, found = looked
+                    result, note = self._from_views(text, found, (), start, timeout_s)
+                    if result is not None:
+                        return self._served(text, statement, result)
+            table = run.result()
+            done = now_ms()
+        finally:
+            run.end()
+        level = 2 if self._ahead.stock.read_before(text) else None
+        result = Result(table, level, (), text, run.begun - start, done - run.begun, note=note)
+        self._ahead.account(text, result.exec_ms, lambda: self._keep(text, result, of))
+        return result
+
+    def _looked(self, text: str, go_on: Callable[[], None]) -> tuple[Statement, Rewrite] | None:
+        """A text and how views answer it; None where they do not."""
+        begun = now_ms()
+        statement = Statement.read(text, self.schema, volatile=self.engine.volatile)
+        go_on()
+        found = self._ahead.stock.rewritten(statement, go_on)
+        self._ahead.stock.looked(now_ms() - begun)
+        return None if found is None else (statement, found)
+
+    def _served(self, text: str, statement: Statement, result: Result) -> Result:
+        """An answer from views, with what the text itself would have taken, and kept."""
+        estimate = self._ahead.stock.runs.estimate(bytes_read(statement))
+        return self._keep(text, replace(result, direct_ms_estimate=estimate))
+
     def _direct(
-        self,
-        text: str,
-        statement: Statement | None,
-        start: float,
-        timeout_s: float | None,
-        run: _Run | None = None,
+        self, text: str, statement: Statement | None, start: float, timeout_s: float | None
     ) -> Result:
-        """The text as it is; `run` is where it was begun already. Without a statement nothing is noted of it."""
-        planned = now_ms() if run is None else run.begun
-        table = self._front.query(text, timeout_s=timeout_s) if run is None else run.result()
+        """The text as it is. Without a statement nothing is noted of it."""
+        planned = now_ms()
+        table = self._front.query(text, timeout_s=timeout_s)
         done = now_ms()
+        result = Result(table, None, (), text, planned - start, done - planned)
         if statement is None:
-            return Result(table, None, (), text, planned - start, done - planned)
+            return result
         scanned = bytes_read(statement)
-        estimate = self._ahead.runs.estimate(scanned)
+        estimate = self._ahead.stock.runs.estimate(scanned)
         if not statement.unknown:
-            self._ahead.runs.add(scanned, done - planned)
+            self._ahead.stock.runs.add(scanned, done - planned)
         read = tables_read(statement)
-        level = 2 if read and read <= self._ahead.warm else None
-        return Result(table, level, (), text, planned - start, done - planned, direct_ms_estimate=estimate)
+        level = 2 if read and read <= self._ahead.stock.warm else None
+        return replace(result, level=level, direct_ms_estimate=estimate)
 
     def _from_prepared(self, text: str, start: float, timeout_s: float | None) -> Result | None:
         """The answer of a body that was rewritten ahead, with the text's own tail; None where there is none."""
         dialect = self.schema.dialect
         body = body_and_tail(text, dialect)
-        prepared = None if body is None else self._ahead.prepared.get(body.key, self._ahead.changes)
+        prepared = (
+            None if body is None else self._ahead.stock.prepared.get(body.key, self._ahead.stock.changes)
+        )
         sql = None if body is None or prepared is None else prepared.with_tail(body.tail, dialect)
         if prepared is None or sql is None:
             return None
@@ -292,13 +291,13 @@ class Session:
         result, _ = self._from_views(text, found, prepared.names, start, timeout_s)
         if result is None:
             return None
-        return replace(result, direct_ms_estimate=self._ahead.runs.estimate(prepared.scanned))
+        return replace(result, direct_ms_estimate=self._ahead.stock.runs.estimate(prepared.scanned))
 
     def _from_views(
         self, text: str, found: Rewrite, names: Sequence[str], start: float, timeout_s: float | None
     ) -> tuple[Result | None, str]:
         """The answer from views, or None and what hindered it: a view that has gone, a query that was refused."""
-        with self._ahead.pool.reading(found.views) as there:
+        with self._ahead.stock.pool.reading(found.views) as there:
             if not there:
                 return None, ""
             names = names or [column.name for column in self._front.describe(text)]
@@ -310,7 +309,9 @@ class Session:
                 _LOG.warning("a rewritten query was refused: %s\n%s", error, found.sql)
                 return None, f"the rewritten query was refused, and the text ran as it is: {error}"
             done = now_ms()
-            if not self._ahead.unchanged():  # tables may have been read as they are now, views as they were
+            if (
+                not self._ahead.stock.unchanged()
+            ):  # tables may have been read as they are now, views as they were
                 return None, "the data changed meanwhile, and the text ran as it is"
         used = tuple(view.id for view in found.views)
         made = sum(view.made_ms for view in found.views)
@@ -319,17 +320,20 @@ class Session:
 
     def _kept(self, text: str) -> Any:
         """The answer that the same text had before, if the data is the same."""
-        if self._results_of != self._ahead.changes:
-            self._results.clear()
-            self._results_of = self._ahead.changes
-        return self._results.get(text)
+        with self._keeping:
+            if self._results_of != self._ahead.stock.changes:
+                self._results.clear()
+                self._results_of = self._ahead.stock.changes
+            return self._results.get(text)
 
-    def _keep(self, text: str, result: Result) -> Result:
-        """Keep a small answer for the same text again."""
-        if result.table.nbytes <= self.config.max_result_bytes:
-            self._results[text] = result.table
-            while len(self._results) > self.config.max_results:
-                self._results.popitem(last=False)
+    def _keep(self, text: str, result: Result, of: int | None = None) -> Result:
+        """Keep a small answer for the same text again; only while the data is in the state `of`, if that is given."""
+        with self._keeping:
+            stale = of is not None and of != self._ahead.stock.changes
+            if not stale and result.table.nbytes <= self.config.max_result_bytes:
+                self._results[text] = result.table
+                while len(self._results) > self.config.max_results:
+                    self._results.popitem(last=False)
         return result
 
     def _stop_answers(self) -> None:

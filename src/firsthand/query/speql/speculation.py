@@ -12,48 +12,29 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
-
-from sqlglot import exp
 
 from firsthand.errors import FirsthandError
 from firsthand.query.speql.blocks import Statement
 from firsthand.query.speql.bodies import Body, body_and_tail
 from firsthand.query.speql.config import Config
-from firsthand.query.speql.costs import DirectRuns, Worth, bytes_read
-from firsthand.query.speql.engine import Connection, Engine, Plan
+from firsthand.query.speql.costs import bytes_read
+from firsthand.query.speql.engine import Engine
 from firsthand.query.speql.errors import BudgetExceeded, QueryFailed, QueryInterrupted, RepairFailed
 from firsthand.query.speql.guesses import with_shared_conditions
 from firsthand.query.speql.happenings import Dag, Node, Snapshot, now_ms
 from firsthand.query.speql.history import HistoryCompleter
-from firsthand.query.speql.matching import Rewrite, rewrite
+from firsthand.query.speql.making import Maker, Wanted
 from firsthand.query.speql.patches import PatchCache
 from firsthand.query.speql.plan import Vertex, plan_views, text_vertex
-from firsthand.query.speql.pool import Pool
-from firsthand.query.speql.prepared import Prepared, PreparedBodies, outputs_of
-from firsthand.query.speql.previews import Preview, exact_preview, preview_query, query_at, sampled_preview
+from firsthand.query.speql.previews import Preview, query_at
 from firsthand.query.speql.repair import Repair, Repairer, RuleRepairer
-from firsthand.query.speql.schema import width_of
+from firsthand.query.speql.stock import Stock
 from firsthand.query.speql.text import names_in
-from firsthand.query.speql.views import Text, View, filling
 
-__all__ = ["Speculation", "tables_read"]
+__all__ = ["Speculation"]
 
 _LOG = logging.getLogger("firsthand.speql")
-_MOST_CROSSED = 1e7  # rows
-_SMALL = 64 * 2**10  # bytes; a table of this size is worth having whatever it was made from
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """The preview that a snapshot asks for."""
-
-    snapshot: int
-    repair: Repair
-    statement: Statement
-    at_cursor: exp.Query | None
-    body: Body | None  # that a submission may have; None where nothing is known of its rows
 
 
 @dataclass(frozen=True)
@@ -64,13 +45,13 @@ class _Body:
     body: Body
 
 
-_Task = Vertex | _Wanted | _Body
+_Task = Vertex | Wanted | _Body
 
 
 def _key(task: _Task) -> str:
     if isinstance(task, Vertex):
         return task.key
-    return f"{'preview' if isinstance(task, _Wanted) else 'body'} {task.snapshot}"
+    return f"{'preview' if isinstance(task, Wanted) else 'body'} {task.snapshot}"
 
 
 class Speculation:
@@ -89,24 +70,19 @@ class Speculation:
         tell: Callable[..., None],
     ) -> None:  # fmt: skip
         self.engine, self.config, self.history = engine, config, history
-        self.pool = Pool(config.max_views, config.max_view_bytes, self._drop)
-        self.runs = DirectRuns()
-        self.warm: frozenset[str] = frozenset()  # tables that were read ahead
-        self.prepared = PreparedBodies()
-        self.changes = 0  # how often the data was found changed
+        self.stock = Stock(
+            engine, config, lambda number: self._tell("view_dropped", self._planned, id=number)
+        )
         self._tell = tell
         self._rules, self._other = RuleRepairer(self._accepts), repairer
         self._patches = PatchCache(
             config.min_rule_length, config.patch_similarity, dialect=engine.schema.dialect
         )
-        self._asking, self._making = engine.connect(), engine.connect()
-        self._ids = count(1)
+        self._asking, self._maker = engine.connect(), Maker(engine, config, self.stock, self._go_on)
         self._wake = threading.Condition(threading.RLock())
-        self._change = threading.Lock()
-        self._version = engine.version()
         self._newest: Snapshot | None = None
         self._planned = 0
-        self._ran: list[str] = []  # queries that are to be added to the history
+        self._chores: list[Callable[[], None]] = []  # what submissions leave to be done when there is time
         self._todo: list[_Task] = []
         self._nodes: dict[str, Node] = {}
         self._wanted: frozenset[str] = frozenset()
@@ -131,8 +107,22 @@ class Speculation:
 
     def remember(self, sql: str) -> None:
         """Add a query that ran to the history, when there is time."""
+        self._later(lambda: self.history.add(sql, self.engine.schema))
+
+    def account(self, sql: str, milliseconds: float, keep: Callable[[], object]) -> None:
+        """Note, when there is time, what a query took as it is; `keep` is called if its answer may be given again."""
+
+        def note() -> None:
+            statement = Statement.read(sql, self.engine.schema, volatile=self.engine.volatile)
+            if not statement.unknown:
+                self.stock.runs.add(bytes_read(statement), milliseconds)
+                keep()
+
+        self._later(note)
+
+    def _later(self, chore: Callable[[], None]) -> None:
         with self._wake:
-            self._ran.append(sql)
+            self._chores.append(chore)
             self._wake.notify_all()
 
     def preview(self, number: int, timeout: float | None) -> Preview | None:
@@ -167,7 +157,7 @@ class Speculation:
 
     def interrupt(self) -> None:
         """Stop the queries that run ahead."""
-        for connection in (self._making, self._asking):
+        for connection in (self._maker.connection, self._asking):
             connection.interrupt()
 
     def forget(self) -> None:
@@ -178,33 +168,10 @@ class Speculation:
                 self._planned = max(self._planned, self._newest.number)
         self.interrupt()
 
-    def rewritten(self, statement: Statement) -> Rewrite | None:
-        """The statement over the views there are, where that is allowed and worth it."""
-        views = self.pool.views()
-        return (
-            rewrite(statement, views, Worth(statement, self.config.use_view_ratio, _SMALL)) if views else None
-        )
-
     def notice_changes(self) -> None:
         """Forget everything that was made of other data than there is now."""
-        with self._change:
-            version = self.engine.version()
-            if version == self._version:
-                return
-            self.changes += (
-                1  # before the pool is emptied: what is made of the old data is not put into it then
-            )
-            with self.paused():
-                self.pool.clear()
-                self.engine.refresh()
-            self._version = self.engine.version()
-            self.warm = frozenset()
-        self._tell("stale", self._planned)
-
-    def unchanged(self) -> bool:
-        """Whether the data is still that which the pool was last found to be of."""
-        with self._change:
-            return bool(self.engine.version() == self._version)
+        if self.stock.notice_changes(self.paused):
+            self._tell("stale", self._planned)
 
     def close(self) -> None:
         """Stop both threads and drop every view."""
@@ -215,24 +182,29 @@ class Speculation:
             self.interrupt()
             for thread in self._threads:
                 thread.join(0.02)
-        self.pool.clear()
+        self.stock.close()
         self._asking.close()
-        self._making.close()
+        self._maker.connection.close()
 
     # --- the planner ----------------------------------------------------------------------
 
     def _plan_loop(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._closed or self._unplanned() or self._ran_ready())
+                self._wake.wait_for(lambda: self._closed or self._unplanned() or self._chore_ready())
                 if self._closed:
                     return
-                ran = self._ran[0] if self._ran_ready() else None
+                chore = self._chores[0] if self._chore_ready() else None
                 snapshot = self._newest
-            if ran is not None:
-                self.history.add(ran, self.engine.schema)
+            if chore is not None:
+                try:
+                    chore()
+                except Exception:
+                    _LOG.exception("what a submission left to be done failed")
                 with self._wake:
-                    self._ran.pop(0)  # only now: whoever waits until nothing is left to do waits for this too
+                    self._chores.pop(
+                        0
+                    )  # only now: whoever waits until nothing is left to do waits for this too
                     self._wake.notify_all()
                 continue
             assert snapshot is not None
@@ -249,8 +221,8 @@ class Speculation:
                     "repair_failed", snapshot.number, message="internal error; the log has the details"
                 )
 
-    def _ran_ready(self) -> bool:
-        return bool(self._ran) and not self._paused
+    def _chore_ready(self) -> bool:
+        return bool(self._chores) and not self._paused
 
     def _unplanned(self) -> bool:
         return self._newest is not None and self._newest.number > self._planned and not self._paused
@@ -287,7 +259,7 @@ class Speculation:
             and not {"LIMIT", "FETCH", "SAMPLE"} & {word.upper() for word in body.key}
         ):
             plan.append(text_vertex(body, [column.name for column in self._asking.describe(body.text)]))
-        self._put(plan, snapshot, _Wanted(snapshot.number, repair, statement, at_cursor, body))
+        self._put(plan, snapshot, Wanted(snapshot.number, repair, statement, at_cursor, body))
 
     def _repaired(self, snapshot: Snapshot) -> Repair:
         schema = self.engine.schema
@@ -311,10 +283,11 @@ class Speculation:
             return QueryFailed(str(error))
         return None
 
-    def _put(self, plan: list[Vertex], snapshot: Snapshot, preview: _Wanted | None = None) -> None:
+    def _put(self, plan: list[Vertex], snapshot: Snapshot, preview: Wanted | None = None) -> None:
         """Let a snapshot's vertices be what is to be done; what runs and is not among them is interrupted."""
-        there = {view.key: view.id for view in self.pool.views()}
-        todo: list[_Task] = [vertex for vertex in plan if vertex.key not in there]
+        there = {view.key: view.id for view in self.stock.pool.views()}
+        refused = self.stock.refused()
+        todo: list[_Task] = [v for v in plan if v.key not in there and v.key not in refused]
         if preview is not None:  # behind what it reads, before the rows that only later edits may need
             place = next(
                 (n for n, task in enumerate(todo) if isinstance(task, Vertex) and task.kind == "rows"),
@@ -325,18 +298,20 @@ class Speculation:
                 todo.append(_Body(snapshot.number, preview.body))
         with self._wake:
             self._planned = max(self._planned, snapshot.number)
-            self._nodes = {
-                vertex.key: Node(vertex, "done", view=there[vertex.key])
-                if vertex.key in there
-                else Node(vertex, "running" if vertex.key == self._running else "waiting")
-                for vertex in plan
-            }
+            self._nodes = {vertex.key: self._node(vertex, there, refused) for vertex in plan}
             self._todo = [task for task in todo if _key(task) != self._running]
             self._wanted = frozenset(_key(task) for task in todo)
             unwanted = None if self._running in self._wanted else self._running
             self._wake.notify_all()
         self._give_up(unwanted, snapshot.number)
         self._tell("planned", snapshot.number, vertices=len(plan))
+
+    def _node(self, vertex: Vertex, there: Mapping[str, int], refused: Mapping[str, str]) -> Node:
+        if vertex.key in there:
+            return Node(vertex, "done", view=there[vertex.key])
+        if vertex.key in refused:
+            return Node(vertex, "refused", refused[vertex.key])
+        return Node(vertex, "running" if vertex.key == self._running else "waiting")
 
     def _give_up(self, key: str | None, number: int) -> None:
         """Stop what is being made under that key, until it stops or a newer snapshot has come.
@@ -349,7 +324,7 @@ class Speculation:
                 newer = self._newest is not None and self._newest.number > number
                 if self._running != key or key in self._wanted or newer or self._closed:
                     return
-                self._making.poke()
+                self._maker.connection.poke()
                 self._wake.wait(0.005)
 
     # --- the maker ----------------------------------------------------------------------
@@ -367,10 +342,10 @@ class Speculation:
             try:
                 if isinstance(task, Vertex):
                     self._make_view(task, number)
-                elif isinstance(task, _Wanted):
+                elif isinstance(task, Wanted):
                     self._make_preview(task)
                 else:
-                    self._prepare(task.body)
+                    self._maker.prepare(task.body)
             except QueryInterrupted:
                 with self._wake:
                     again = self._paused > 0 and _key(task) in self._wanted
@@ -400,102 +375,21 @@ class Speculation:
                 raise QueryInterrupted("a submission, or a newer text, comes first")
 
     def _make_view(self, vertex: Vertex, snapshot: int) -> None:
-        start = now_ms()
-        sql = filling(vertex.definition, self.engine.schema.dialect)
-        statement = Statement.read(sql, self.engine.schema, volatile=self.engine.volatile)
-        changes = self.changes
-        found = self.rewritten(statement)
-        scanned = bytes_read(statement)
-        with self.pool.reading(found.views if found is not None else ()) as there:
-            try:
-                view = self._filled(vertex, found.sql if found is not None and there else sql, start)
-                useless = vertex.kind == "rows" and view.bytes > max(
-                    self.config.use_view_ratio * scanned, _SMALL
-                )
-                if useless:
-                    self._making.drop(view.name)
-                    raise BudgetExceeded(
-                        f"{view.rows} rows are nearly as much to read as the tables themselves"
-                    )
-                with self._change:  # no change is noticed between the look and the pool
-                    changed = changes != self.changes
-                    if not changed:
-                        self.pool.add(view)
-                if changed:
-                    self._making.drop(view.name)
-                    raise BudgetExceeded("the data changed while it was made")
-            except (BudgetExceeded, QueryFailed) as error:
-                self._note(vertex, "refused" if isinstance(error, BudgetExceeded) else "failed", str(error))
-                self._tell("view_refused", snapshot, key=vertex.key, of=vertex.kind, reason=str(error))
-                return
-        if found is None:
-            self.runs.add(scanned, view.made_ms)
-            self.warm |= tables_read(statement)
+        try:
+            view = self._maker.view(vertex)
+        except (BudgetExceeded, QueryFailed) as error:
+            self._note(vertex, "refused" if isinstance(error, BudgetExceeded) else "failed", str(error))
+            self._tell("view_refused", snapshot, key=vertex.key, of=vertex.kind, reason=str(error))
+            return
         self._note(vertex, "done", view=view.id, milliseconds=view.made_ms)
         self._tell(
             "view_created", snapshot, id=view.id, of=vertex.kind, key=vertex.key, rows=view.rows, bytes=view.bytes,
             milliseconds=view.made_ms, query=vertex.query,
         )  # fmt: skip
 
-    def _filled(self, vertex: Vertex, sql: str, start: float) -> View:
-        """Make a table, unless it is plain beforehand that it is a cross product or larger than all may be."""
-        self._go_on()
-        plan = self._making.explain(sql)
-        _refuse_crossing(plan)
-        if plan.rows is not None:
-            size = plan.rows * sum(width_of(column.type) for column in self._making.describe(sql))
-            if size > self.config.max_view_bytes:
-                raise BudgetExceeded(f"about {plan.rows:.0f} rows, {size / 2**20:.0f} MiB, are expected")
-        self._go_on()
-        number = next(self._ids)
-        filled = self._making.fill(number, sql, timeout_s=self.config.command_timeout_s)
-        widths = tuple(width_of(kind) for kind in filled.types)
-        return View(
-            number,
-            vertex.definition,
-            filled.name,
-            filled.types,
-            filled.rows,
-            widths,
-            now_ms() - start,
-            vertex.key,
-        )
-
-    def _make_preview(self, wanted: _Wanted) -> None:
-        start = now_ms()
-        query = preview_query(wanted.statement, wanted.repair, wanted.at_cursor, self.config.preview_rows)
-        found = self.rewritten(query.statement) if query.statement is not None else None
+    def _make_preview(self, wanted: Wanted) -> None:
         try:
-            with self.pool.reading(found.views if found is not None else ()) as there:
-                sql = found.sql if found is not None and there else query.sql
-                used = tuple(view.id for view in found.views) if found is not None and there else ()
-                self._go_on()
-                whole = (
-                    wanted.at_cursor is wanted.statement.tree
-                )  # then columns are named as the text has them
-                names = [
-                    column.name for column in self._making.describe(wanted.repair.sql if whole else query.sql)
-                ]
-                _refuse_crossing(self._making.explain(sql))
-                self._go_on()
-                try:
-                    table = self._making.query(sql, timeout_s=self.config.command_timeout_s)
-                except QueryInterrupted:
-                    if now_ms() - start < 1e3 * self.config.command_timeout_s:
-                        raise
-                    self._go_on()
-                    try:
-                        preview = sampled_preview(
-                            self._making, query, wanted.repair, wanted.snapshot, self.config, start
-                        )
-                    except QueryInterrupted as error:
-                        self._go_on()  # something else comes first; else it is given up, and said
-                        raise BudgetExceeded("it takes too long, and so does a sample of it") from error
-                else:
-                    preview = exact_preview(
-                        table.rename_columns(names), wanted.repair, wanted.snapshot, query, used, now_ms() - start,
-                        self.config.preview_rows,
-                    )  # fmt: skip
+            preview = self._maker.preview(wanted)
         except (QueryFailed, BudgetExceeded) as error:
             self._tell("preview_failed", wanted.snapshot, message=str(error))
             return
@@ -503,33 +397,7 @@ class Speculation:
             if self._preview is None or wanted.snapshot >= self._preview.snapshot:
                 self._preview = preview
             self._wake.notify_all()
-        if not used:
-            self.warm |= tables_read(wanted.statement)
         self._tell("preview", wanted.snapshot, preview=preview)
-
-    def _prepare(self, body: Body) -> None:
-        """Rewrite a body over the views there are, for a submission that has it."""
-        dialect = self.engine.schema.dialect
-        statement = Statement.read(body.text, self.engine.schema, volatile=self.engine.volatile)
-        found = self._whole_text(body) if statement.opaque else self.rewritten(statement)
-        if found is None:
-            return
-        self._go_on()
-        names = tuple(column.name for column in self._making.describe(body.text))
-        outputs = outputs_of(body.text, len(names), dialect)
-        self.prepared.put(body.key, Prepared(found, names, outputs, bytes_read(statement), self.changes))
-
-    def _whole_text(self, body: Body) -> Rewrite | None:
-        """A body that is not understood, from the table that holds all its rows."""
-        wanted = text_vertex(body, ()).key
-        for view in self.pool.views():
-            if view.key == wanted and isinstance(view.definition, Text):
-                columns = ", ".join(
-                    f"c{place} AS {exp.to_identifier(name, quoted=True).sql(dialect=self.engine.schema.dialect)}"
-                    for place, name in enumerate(view.definition.names)
-                )
-                return Rewrite(f"SELECT {columns} FROM {view.name}", (view,))
-        return None
 
     # --- common ----------------------------------------------------------------------
 
@@ -539,43 +407,16 @@ class Speculation:
             return True
         if self._planned < number:
             return False
-        coming = any(isinstance(task, _Wanted) for task in self._todo)
+        coming = any(isinstance(task, Wanted) for task in self._todo)
         return not coming and not (self._running or "").startswith("preview ")
 
     def _idle(self) -> bool:
         if self._closed:
             return True
         waiting = self._newest is not None and self._newest.number > self._planned
-        return not waiting and not self._ran and not self._todo and self._running is None
-
-    def _drop(self, view: View) -> None:
-        """A view has left the pool. Whoever sent it away may hold a connection: this takes one of its own."""
-        if not self._closed:  # an engine that closes drops what it holds
-            connection: Connection = self.engine.connect()
-            try:
-                connection.drop(view.name)
-            finally:
-                connection.close()
-        self._tell("view_dropped", self._planned, id=view.id)
-
-
-def _refuse_crossing(plan: Plan) -> None:
-    """Raise `BudgetExceeded` before tables that are joined on nothing yet make millions of rows."""
-    if plan.crossed > _MOST_CROSSED:
-        raise BudgetExceeded(f"two tables are joined on nothing yet: about {plan.crossed:.0f} rows")
+        return not waiting and not self._chores and not self._todo and self._running is None
 
 
 def _folded(extra: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     """As qualified trees of dialects that fold names have them."""
     return {alias.lower(): frozenset(name.lower() for name in names) for alias, names in extra.items()}
-
-
-def tables_read(statement: Statement) -> frozenset[str]:
-    """Names of the tables that a statement reads; none of one that is not understood."""
-    if statement.tree is None or statement.unknown:
-        return frozenset()
-    return frozenset(
-        table.name.lower()
-        for table in statement.tree.find_all(exp.Table)
-        if table.db or table.name not in statement.ctes
-    )

@@ -26,7 +26,16 @@ from firsthand.launch.cache import cache_folder, locked
 from firsthand.query.speql.schema import Schema
 from firsthand.query.speql.trees import alias_of, from_items
 
-__all__ = ["reflowed", "tpcds_file", "tpcds_queries", "tpch_file", "tpch_queries", "with_literals"]
+__all__ = [
+    "reflowed",
+    "sales_file",
+    "sales_queries",
+    "tpcds_file",
+    "tpcds_queries",
+    "tpch_file",
+    "tpch_queries",
+    "with_literals",
+]
 
 _GENERATORS = {"tpcds": "dsdgen", "tpch": "dbgen"}
 
@@ -54,6 +63,43 @@ def tpcds_queries() -> Mapping[int, str]:
 def tpch_queries() -> Mapping[int, str]:
     """TPC-H's 22 queries by number."""
     return _queries("tpch")
+
+
+def sales_file(rows: int = 1_000_000) -> Path:
+    """A DuckDB file with a table of sales, the same each time: for trials that need nothing but DuckDB.
+
+    Raises `InputError` for less than one row.
+    """
+    if rows < 1:
+        raise InputError(f"{rows} rows are none; give 1 or more")
+    path = cache_folder("speql") / f"sales-{rows}.duckdb"
+    with locked(path):
+        if not path.is_file():
+            import duckdb
+
+            beside = path.with_name(f".{path.name}.part")
+            beside.unlink(missing_ok=True)
+            with duckdb.connect(str(beside)) as connection:
+                connection.execute(
+                    "CREATE TABLE sales AS SELECT 'item ' || (hash(i) % 500)::VARCHAR AS item, "
+                    "(hash(i + 1) % 20)::INTEGER AS region, (hash(i + 2) % 100)::INTEGER AS price, "
+                    "(hash(i + 3) % 50)::INTEGER AS quantity, DATE '2024-01-01' + (hash(i + 4) % 365)::INTEGER AS day "
+                    f"FROM range({rows}) AS numbers(i)"
+                )
+            beside.replace(path)
+    return path
+
+
+@functools.cache
+def sales_queries() -> Mapping[str, str]:
+    """Three queries on the table of sales: conditions one after another, groups, a query by steps."""
+    return {
+        "filter": "SELECT item, price, quantity, day FROM sales WHERE price > 90 AND quantity > 40 AND region = 7",
+        "groups": "SELECT region, SUM(price) AS total, COUNT(*) AS n FROM sales WHERE quantity > 10 GROUP BY region "
+        "ORDER BY total DESC LIMIT 5",
+        "steps": "WITH daily AS (SELECT day, SUM(price * quantity) AS turnover FROM sales WHERE region IN (3, 4) "
+        "GROUP BY day) SELECT MAX(turnover) AS best, AVG(turnover) AS mean FROM daily WHERE turnover > 1000",
+    }
 
 
 def _generator(name: str) -> Any:
@@ -126,7 +172,7 @@ class _Place:
     way: Literal["each", "range", "list"]
 
 
-def with_literals(sql: str, seed: int, path: str | Path) -> str:
+def with_literals(sql: str, seed: int, path: str | Path, *, which: Literal["all", "last"] = "all") -> str:
     """The query with other constants: those that are compared with a column are drawn from the column's own values.
 
     Numbers and days of one column all move as far, so that ranges keep their width and one year follows the other; a
@@ -137,6 +183,7 @@ def with_literals(sql: str, seed: int, path: str | Path) -> str:
         sql: of DuckDB.
         seed: the same seed and file give the same text.
         path: a DuckDB file with the query's tables.
+        which: "last" draws anew only for the condition that is typed last among those it could draw for.
 
     Returns the query as `reflowed` writes it; the given text where nothing in it is read or can be drawn.
     """
@@ -150,12 +197,26 @@ def with_literals(sql: str, seed: int, path: str | Path) -> str:
             tree = qualify(
                 raw.copy(), schema=schema.sqlglot, dialect="duckdb", validate_qualify_columns=False
             )
-            drawn = _drawn(list(_places(tree, schema)), literals, seed, connection)
+            places = list(_places(tree, schema))
+            drawn = _drawn(places, literals, seed, connection)
     except SqlglotError:
         return sql
+    if which == "last" and drawn:
+        chosen = _last(raw, places, drawn)
+        drawn = {mark: value for mark, value in drawn.items() if mark in chosen}
     for mark, value in drawn.items():
         literals[mark].replace(_literal(value))
     return raw.sql(dialect="duckdb", pretty=True) if drawn else sql
+
+
+def _last(raw: exp.Expr, places: Sequence[_Place], drawn: Mapping[int, Any]) -> frozenset[int]:
+    """Marks of the constants in the condition that stands last in the text among those that were drawn for."""
+    marked = raw.copy()
+    for literal in list(marked.find_all(exp.Literal)):
+        literal.replace(exp.Literal.string(f"\x01{literal.meta['mark']}\x02"))
+    text = marked.sql(dialect="duckdb", pretty=True)
+    mark = max(drawn, key=lambda mark: text.find(f"\x01{mark}\x02"))
+    return next(frozenset(place.marks) for place in places if mark in place.marks)
 
 
 def _reader(path: str | Path) -> Any:
