@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from firsthand.query.speql.opening import open
     from firsthand.query.speql.plan import Vertex, plan_views
     from firsthand.query.speql.previews import Preview
+    from firsthand.query.speql.proving import Proof, prove_workload, prove_worlds
     from firsthand.query.speql.repair import Edit, Repair, Repairer, RuleRepairer, repair
     from firsthand.query.speql.schema import Column, Schema, Table
     from firsthand.query.speql.serving import ServeSettings, serve_page
@@ -58,6 +59,7 @@ _PLACES = {
     "opening": ("open",),
     "plan": ("Vertex", "plan_views"),
     "previews": ("Preview",),
+    "proving": ("Proof", "prove_workload", "prove_worlds"),
     "repair": ("Edit", "Repair", "Repairer", "RuleRepairer", "repair"),
     "schema": ("Column", "Schema", "Table"),
     "serving": ("ServeSettings", "serve_page"),
@@ -85,6 +87,7 @@ __all__ = [
     "ModelRepairer",
     "Node",
     "Preview",
+    "Proof",
     "QueryFailed",
     "QueryInterrupted",
     "Repair",
@@ -111,6 +114,8 @@ __all__ = [
     "match",
     "open",
     "plan_views",
+    "prove_workload",
+    "prove_worlds",
     "read_trace",
     "repair",
     "replay",

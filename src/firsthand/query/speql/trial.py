@@ -113,6 +113,16 @@ class PlainDuckDB:
     def __exit__(self, *error: object) -> None:
         self._connection.close()
 
+    def runs(self, sql: str) -> bool:
+        """Whether a text is a query by itself."""
+        import duckdb
+
+        try:
+            self._connection.execute(f"EXPLAIN {sql}")
+        except duckdb.Error:
+            return False
+        return True
+
     def submit(self, sql: str) -> Any:
         """The answer, as an Arrow table."""
         return self._connection.execute(sql).to_arrow_table()
