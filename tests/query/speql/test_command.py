@@ -136,3 +136,20 @@ def test_serve_prints_an_address_that_lets_in_and_ends_on_ctrl_c(path, tmp_path)
     finally:
         process.kill()
         process.communicate()
+
+
+def test_prove_compares_and_goes_on(tmp_path, monkeypatch):
+    out = str(tmp_path / "proof.jsonl")
+    first = run("prove", "--output", out, "--pairs", "50")
+    assert first.stdout.endswith("0 differ\n")
+    body = json.loads(run("prove", "--output", out, "--pairs", "50", "--json", "--quiet").stdout)
+    assert body["pairs"] >= 50
+    assert body["differences"] == []
+    with pytest.raises(InputError, match="tpcc"):
+        run("prove", "--output", out, "--workload", "tpcc")
+    from firsthand.query.speql.predicates import Premises
+
+    monkeypatch.setattr(Premises, "imply", lambda self, wanted: True)
+    done = RUNNER.invoke(app, ["prove", "--output", str(tmp_path / "broken.jsonl"), "--pairs", "400"])
+    assert done.exit_code == 1
+    assert "ran as" in done.stdout

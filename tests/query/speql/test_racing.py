@@ -12,7 +12,7 @@ import pytest
 from firsthand.query.speql.config import Config
 from firsthand.query.speql.duckdb_engine import DuckDBEngine
 from firsthand.query.speql.errors import QueryFailed
-from firsthand.query.speql.racing import Look, Run
+from firsthand.query.speql.racing import Look, Run, Runner
 from firsthand.query.speql.session import Session
 
 from .conftest import SALES, database
@@ -39,7 +39,7 @@ class Slow:
 
 def test_a_look_that_is_quicker_is_found_and_the_run_is_ended() -> None:
     connection, over = Slow(), threading.Event()
-    run = Run(connection, "SELECT 1", None, over)
+    run = Run(Runner(connection), "SELECT 1", None, over)
     look = Look(run, lambda go_on: "views", over)
     assert over.wait(30)
     assert look.done
@@ -59,7 +59,7 @@ def test_a_look_ends_once_the_run_is_done() -> None:
             go_on()
             time.sleep(0.001)
 
-    run = Run(connection, "SELECT 1", None, over)
+    run = Run(Runner(connection), "SELECT 1", None, over)
     looking = Look(run, look, over)
     connection.go.set()
     assert over.wait(30)
@@ -77,7 +77,7 @@ def test_a_look_ends_once_the_run_is_done() -> None:
 @pytest.mark.parametrize("of", ["run", "look"])
 def test_what_either_raises_is_told(of: str) -> None:
     connection, over = Slow(QueryFailed("no such column")), threading.Event()
-    run = Run(connection, "SELECT 1", None, over)
+    run = Run(Runner(connection), "SELECT 1", None, over)
     if of == "run":
         connection.go.set()
         with pytest.raises(QueryFailed, match="no such column"):
@@ -100,14 +100,14 @@ def raced(sales: Path):
 
 def hold(monkeypatch: pytest.MonkeyPatch, session: Session) -> None:
     """Let the text's own run last until it is interrupted, as if its tables were large."""
-    real = session._second.query
+    real = session._runner.connection.query
 
     def slow(sql: str, *, timeout_s: float | None = None) -> Any:
         return real(
             f"SELECT * FROM ({sql}) WHERE (SELECT count(*) FROM range(100000000000)) > 0", timeout_s=60
         )
 
-    monkeypatch.setattr(session._second, "query", slow)
+    monkeypatch.setattr(session._runner.connection, "query", slow)
 
 
 def test_views_answer_before_a_long_run(raced: Session, monkeypatch: pytest.MonkeyPatch) -> None:

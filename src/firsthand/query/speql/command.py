@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -209,6 +211,66 @@ def replay_command(
             continue
         level = "direct" if one.level is None else f"level {one.level}"
         typer.echo(f"{one.plan_ms + one.exec_ms:8.1f} ms  {level:<8} {one.rows:>7} rows  {text[:90]}")
+
+
+@app.command("prove")
+def prove_command(
+    output: Annotated[
+        Path, typer.Option(help="a file of lines; what it holds is not done again", show_default=False)
+    ],
+    pairs: Annotated[
+        int, typer.Option(min=1, help="of a text that was typed and one that was asked, in random worlds")
+    ] = 2000,
+    workload: Annotated[
+        str | None, typer.Option(help="type the queries of tpcds or tpch in place of random ones")
+    ] = None,
+    by: Annotated[str, typer.Option(help="type by line or by character")] = "line",
+    queries: Annotated[int | None, typer.Option(min=1, help="so many of them, chosen by the seed")] = None,
+    scale_factor: Annotated[float, typer.Option(help="of the workload's tables")] = 0.01,
+    seed: Annotated[int, typer.Option(help="of the choice, and of constants that are changed")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare answers from tables made ahead with those of the queries themselves; exit 1 where one differs."""
+    from typing import Literal, cast
+
+    from firsthand.query.speql.proving import prove_workload, prove_worlds
+
+    with _progress(quiet) as progress:
+        if workload is None:
+            found = prove_worlds(pairs, output, progress=progress)
+        else:
+            found = prove_workload(
+                cast(Literal["tpcds", "tpch"], workload), output, by=cast(Literal["line", "character"], by),
+                queries=queries, scale_factor=scale_factor, seed=seed, progress=progress,
+            )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        for said in found.differences:
+            typer.echo(f"{said}\n")
+        what = "worlds" if workload is None else "queries typed"
+        typer.echo(
+            f"{found.parts} {what}, {found.pairs} answers compared, {found.served} of them from tables made ahead, "
+            f"{len(found.differences)} differ"
+        )
+    if found.differences:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Any]:
+    """A callback (done, of how many) that draws a bar on stderr; None where nothing is to be drawn."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def _text(file: str) -> str:

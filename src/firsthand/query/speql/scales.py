@@ -17,7 +17,7 @@ class Size:
         scale_factor: of TPC-DS; None for one table of sales and three queries.
         rows: of that table.
         last: lines of a query that are typed one by one.
-        every: one query in so many is typed without history and with the history of other queries, too.
+        every: one query in so many is typed with the history of other queries alone, too.
         repeats: measured submissions of a text in each arm, after one that is not.
         timeout_s: seconds that one speculative query may take.
         threads: of DuckDB, in every arm.

@@ -26,7 +26,7 @@ from firsthand.query.speql.happenings import Dag, Event, Result, Snapshot, now_m
 from firsthand.query.speql.history import HistoryCompleter
 from firsthand.query.speql.matching import Rewrite
 from firsthand.query.speql.previews import Preview
-from firsthand.query.speql.racing import Look, Run
+from firsthand.query.speql.racing import Look, Run, Runner
 from firsthand.query.speql.repair import Repairer
 from firsthand.query.speql.schema import Schema
 from firsthand.query.speql.speculation import Speculation
@@ -37,6 +37,7 @@ from firsthand.query.speql.views import View
 __all__ = ["Session"]
 
 _LOG = logging.getLogger("firsthand.speql")
+_HEAD_START = 2.0  # times what a look takes: a run that is done by then is not looked beside
 
 
 class Session:
@@ -70,7 +71,7 @@ class Session:
         self._results_of = 0  # the state of the data that they are of
         self._keeping = threading.Lock()
         self._closed = False
-        self._front, self._second = engine.connect(), engine.connect()
+        self._front, self._runner = engine.connect(), Runner(engine.connect())
         self._ahead = Speculation(engine, self.config, self.history, repairer, self._tell)
 
     def __enter__(self) -> Session:
@@ -143,7 +144,7 @@ class Session:
 
     def progress(self) -> float:
         """The share of the running submission that is done, 0 to 1; 0 where the engine does not tell."""
-        return max(self._front.progress(), self._second.progress())
+        return max(self._front.progress(), self._runner.connection.progress())
 
     def dag(self) -> Dag:
         """Vertices of the newest planned snapshot, and how far each is."""
@@ -186,6 +187,7 @@ class Session:
         self._stop_answers()
         self._ahead.close()
         with self._foreground:
+            self._runner.close()
             self.engine.close()
         self._tell("closed", 0)
 
@@ -224,10 +226,12 @@ class Session:
         """The same, but the text itself runs meanwhile, and whichever is sooner answers."""
         of = self._ahead.stock.changes
         over = threading.Event()
-        run = Run(self._second, text, timeout_s, over)
+        run = Run(self._runner, text, timeout_s, over)
         try:
             note = ""
-            if self._ahead.stock.pool.views() and not over.wait(self._ahead.stock.look_ms / 1e3):
+            if self._ahead.stock.pool.views() and not over.wait(
+                _HEAD_START * self._ahead.stock.look_ms / 1e3
+            ):
                 look = Look(run, lambda go_on: self._looked(text, go_on), over)
                 over.wait()
                 looked = look.found() if look.done and not run.done else None
@@ -337,7 +341,7 @@ class Session:
         return result
 
     def _stop_answers(self) -> None:
-        for connection in (self._front, self._second):
+        for connection in (self._front, self._runner.connection):
             connection.interrupt()
 
     def _open(self) -> None:

@@ -192,13 +192,11 @@ def with_literals(sql: str, seed: int, path: str | Path, *, which: Literal["all"
         literals = list(raw.find_all(exp.Literal))
         for mark, literal in enumerate(literals):
             literal.meta["mark"] = mark
-        with _reader(path) as connection:
-            schema = _schema(connection)
-            tree = qualify(
-                raw.copy(), schema=schema.sqlglot, dialect="duckdb", validate_qualify_columns=False
-            )
-            places = list(_places(tree, schema))
-            drawn = _drawn(places, literals, seed, connection)
+        source = _source(path)
+        schema = _schema(*source)
+        tree = qualify(raw.copy(), schema=schema.sqlglot, dialect="duckdb", validate_qualify_columns=False)
+        places = list(_places(tree, schema))
+        drawn = _drawn(places, literals, seed, source)
     except SqlglotError:
         return sql
     if which == "last" and drawn:
@@ -228,12 +226,25 @@ def _reader(path: str | Path) -> Any:
         raise InputError(f"{path} cannot be opened: {error}") from error
 
 
-def _schema(connection: Any) -> Schema:
+_Source = tuple[str, int]  # a file, and when it was written: what is read of it is kept as long as it stays
+
+
+def _source(path: str | Path) -> _Source:
+    try:
+        return str(path), Path(path).stat().st_mtime_ns
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error}") from error
+
+
+@functools.lru_cache(maxsize=16)
+def _schema(path: str, _written: int) -> Schema:
     found: dict[str, dict[str, str]] = {}
-    rows = connection.execute(
-        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal ORDER BY 1, column_index"
-    )
-    for table, column, kind in rows.fetchall():
+    with _reader(path) as connection:
+        rows = connection.execute(
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal "
+            "ORDER BY 1, column_index"
+        ).fetchall()
+    for table, column, kind in rows:
         found.setdefault(table, {})[column] = kind
     return Schema.of(found)
 
@@ -287,7 +298,7 @@ def _table_of(column: exp.Column, schema: Schema) -> str | None:
 
 
 def _drawn(
-    places: Sequence[_Place], literals: Sequence[exp.Literal], seed: int, connection: Any
+    places: Sequence[_Place], literals: Sequence[exp.Literal], seed: int, file: _Source
 ) -> dict[int, Any]:
     """New values by mark."""
     by_column: dict[tuple[str, str], list[_Place]] = {}
@@ -296,7 +307,7 @@ def _drawn(
     rng = random.Random(f"literals {seed}")
     found: dict[int, Any] = {}
     for (table, column), its in by_column.items():
-        domain = _domain(connection, table, column)
+        domain = _domain(*file, table, column)
         old = {mark: literals[mark] for place in its for mark in place.marks}
         if not domain or any(one.is_string == _is_number(domain[0]) for one in old.values()):
             continue  # a column without values, or a text that is compared with numbers
@@ -345,16 +356,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal)
 
 
-def _domain(connection: Any, table: str, column: str) -> list[Any]:
+@functools.lru_cache(maxsize=1024)
+def _domain(path: str, _written: int, table: str, column: str) -> tuple[Any, ...]:
     """Up to a thousand different values of a column, in their order, the same each time."""
     name = exp.to_identifier(column, quoted=True).sql("duckdb")
     source = exp.to_identifier(table, quoted=True).sql("duckdb")
-    rows = connection.execute(
-        f"SELECT v FROM (SELECT DISTINCT {name} AS v FROM {source} "
-        f"WHERE {name} IS NOT NULL AND {_WITHIN.get(table, 'true')}) ORDER BY hash(v), v LIMIT 1000"
-    ).fetchall()
+    with _reader(path) as connection:
+        rows = connection.execute(
+            f"SELECT v FROM (SELECT DISTINCT {name} AS v FROM {source} "
+            f"WHERE {name} IS NOT NULL AND {_WITHIN.get(table, 'true')}) ORDER BY hash(v), v LIMIT 1000"
+        ).fetchall()
     values = sorted(value for (value,) in rows)
-    return [Decimal(str(value)) for value in values] if values and isinstance(values[0], float) else values
+    floats = bool(values) and isinstance(values[0], float)
+    return tuple(Decimal(str(value)) for value in values) if floats else tuple(values)
 
 
 def _literal(value: Any) -> exp.Expr:
