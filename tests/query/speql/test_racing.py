@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,24 @@ class Slow:
         self.go.set()
 
 
-def test_a_look_that_is_quicker_is_found_and_the_run_is_ended() -> None:
+@pytest.fixture
+def runner() -> Iterator[Callable[[Any], Runner]]:
+    """Makes runners, and ends their threads."""
+    made: list[Runner] = []
+
+    def make(connection: Any) -> Runner:
+        made.append(Runner(connection))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.connection.go.set()
+        one.close()
+
+
+def test_a_look_that_is_quicker_is_found_and_the_run_is_ended(runner: Any) -> None:
     connection, over = Slow(), threading.Event()
-    run = Run(Runner(connection), "SELECT 1", None, over)
+    run = Run(runner(connection), "SELECT 1", None, over)
     look = Look(run, lambda go_on: "views", over)
     assert over.wait(30)
     assert look.done
@@ -49,7 +65,7 @@ def test_a_look_that_is_quicker_is_found_and_the_run_is_ended() -> None:
     assert connection.interrupted
 
 
-def test_a_look_ends_once_the_run_is_done() -> None:
+def test_a_look_ends_once_the_run_is_done(runner: Any) -> None:
     connection, over = Slow(), threading.Event()
     steps = []
 
@@ -59,7 +75,7 @@ def test_a_look_ends_once_the_run_is_done() -> None:
             go_on()
             time.sleep(0.001)
 
-    run = Run(Runner(connection), "SELECT 1", None, over)
+    run = Run(runner(connection), "SELECT 1", None, over)
     looking = Look(run, look, over)
     connection.go.set()
     assert over.wait(30)
@@ -75,9 +91,9 @@ def test_a_look_ends_once_the_run_is_done() -> None:
 
 
 @pytest.mark.parametrize("of", ["run", "look"])
-def test_what_either_raises_is_told(of: str) -> None:
+def test_what_either_raises_is_told(runner: Any, of: str) -> None:
     connection, over = Slow(QueryFailed("no such column")), threading.Event()
-    run = Run(Runner(connection), "SELECT 1", None, over)
+    run = Run(runner(connection), "SELECT 1", None, over)
     if of == "run":
         connection.go.set()
         with pytest.raises(QueryFailed, match="no such column"):
