@@ -361,10 +361,14 @@ def test_json_has_the_rules():
     found = json.loads(json.dumps(table.as_dict(), allow_nan=False))
     assert found["score"] == "dp"
     assert found["parameters"]["population"] == ["A", "B"]
-    assert found["parameters"]["leave_out"] == ["problem:P2"]
+    assert found["parameters"]["leave_out"] == [["problem", "P2"]]
     assert found["rows"][0] == {
         "user": "A", "dp": 1.0, "cs": 0.0, "es": 1.0, "solved": 1, "attempted": 1, "pass_rate": 1.0, "rank": 1,
         "dp_attempted": 1.0,
     }  # fmt: skip
     assert found["problems"][0]["ac"] == 1.0
     assert table.rules == Rules(population={"A", "B"}, leave_out=[("problem", "P2")])
+    assert table.rules == Rules(**found["parameters"])
+    several = Rules(leave_out=["b", ("user", "c"), "a"])
+    assert several.as_dict()["leave_out"] == ["a", "b", ["user", "c"]]
+    assert Rules(**several.as_dict()) == several

@@ -117,7 +117,7 @@ class Rules:
         return frozenset(found["user"]), frozenset(found["problem"])
 
     def as_dict(self) -> dict[str, Any]:
-        """The choices as JSON has them."""
+        """The choices as JSON has them; `Rules(**that)` are the same again."""
         return {
             "challenge": self.challenge,
             "aggregate": self.aggregate,
@@ -126,9 +126,10 @@ class Rules:
             "es_weight": self.es_weight,
             "es_scope": self.es_scope,
             "es_tolerance": self.es_tolerance,
-            "leave_out": sorted(
-                entry if isinstance(entry, str) else ":".join(entry) for entry in self.leave_out
-            ),
+            "leave_out": [
+                entry if isinstance(entry, str) else list(entry)
+                for entry in sorted(self.leave_out, key=lambda entry: (not isinstance(entry, str), entry))
+            ],
         }
 
 
