@@ -150,6 +150,6 @@ def test_prove_compares_and_goes_on(tmp_path, monkeypatch):
     from firsthand.query.speql.predicates import Premises
 
     monkeypatch.setattr(Premises, "imply", lambda self, wanted: True)
-    done = RUNNER.invoke(app, ["prove", "--output", str(tmp_path / "broken.jsonl"), "--pairs", "400"])
+    done = RUNNER.invoke(app, ["prove", "--output", str(tmp_path / "broken.jsonl"), "--pairs", "150"])
     assert done.exit_code == 1
     assert "ran as" in done.stdout

@@ -50,8 +50,7 @@ def test_a_broken_matcher_is_found(monkeypatch: pytest.MonkeyPatch, broken: str,
         monkeypatch.setattr(Premises, "imply", lambda self, wanted: True)
     else:
         monkeypatch.setattr(grouping._Groups, "aggregate", without)
-    found = total([prove_world(seed, queries=5) for seed in range(seeds)])
-    assert found.differences
+    assert any(prove_world(seed, queries=5).differences for seed in range(seeds))
 
 
 def test_random_queries_are_valid() -> None:
