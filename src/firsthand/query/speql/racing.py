@@ -16,12 +16,12 @@ from typing import Any, Generic, TypeVar
 from firsthand.query.speql.engine import Connection
 from firsthand.query.speql.happenings import now_ms
 
-__all__ = ["Look", "Overtaken", "Run", "Runner"]
+__all__ = ["Look", "Run", "Runner"]
 
 T = TypeVar("T")
 
 
-class Overtaken(Exception):  # noqa: N818 - no error: the other one was quicker
+class _Overtaken(Exception):  # noqa: N818 - no error: the other one was quicker
     """The run beside a look is done, and the look is for nothing."""
 
 
@@ -95,7 +95,7 @@ class Look(Generic[T]):
 
     Args:
         run: beside which it looks.
-        look: is given a function to call between its steps, which raises `Overtaken` once the run is done.
+        look: is given a function to call between its steps, which raises an exception once the run is done.
         over: is set when it has ended.
     """
 
@@ -107,13 +107,13 @@ class Look(Generic[T]):
         def go_on() -> None:
             time.sleep(0)  # whoever waits to compute comes first
             if run.done:
-                raise Overtaken
+                raise _Overtaken
 
         def compute() -> None:
             try:
                 go_on()
                 self._found = look(go_on)
-            except Overtaken:
+            except _Overtaken:
                 pass
             except BaseException as error:  # told to whoever asks for what was found
                 self._error = error
