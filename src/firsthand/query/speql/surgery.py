@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from firsthand.errors import FirsthandError
 from firsthand.query.speql.edits import Edit
 from firsthand.query.speql.parts import CONDITIONS, Node
 from firsthand.query.speql.polarity import Polarity
@@ -33,7 +34,7 @@ def brief(text: str, limit: int = 160) -> str:
     return words if len(words) <= limit else f"{words[: limit // 2]} … {words[-limit // 3 :]}"
 
 
-class Lost(Exception):  # noqa: N818 - not an error a user sees
+class Lost(FirsthandError, LookupError):  # noqa: N818 - `repair` tells users of it in its own words
     """Nothing that runs would be left."""
 
 
