@@ -5,7 +5,9 @@
 In a new folder that holds nothing but a link to `examples/`: `python` blocks share one namespace, `sh` blocks
 get bash and the environment's commands, a `toml` block is written to the file that the line before it names
 in backticks, a `text` block is the output of the block before. A block that cannot run has
-`<!-- not run: REASON -->` on the line before it. Knows nothing of what a page is about.
+`<!-- not run: REASON -->` on the line before it. One whose command goes on until it is stopped has
+`<!-- serves: WORDS -->`: the next block runs once it has printed a line with these words, and it is interrupted at the
+end of the page. Knows nothing of what a page is about.
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +36,8 @@ RUN = ("python", "sh")
 SHOWN = ("bibtex", "json")  # neither run nor written
 LANGUAGES = (*RUN, *SHOWN, "toml", "text")
 MARK = re.compile(r"<!-- not run: (\S.*) -->$")
+SERVES = re.compile(r"<!-- serves: (\S.*) -->$")
+PATIENCE_S = 300.0
 NUMBER = re.compile(r"[-−+]?\d[\d.,]*(?:e[-+]\d+)?")
 
 
@@ -44,6 +51,7 @@ class Block:
     code: str
     not_run: str = ""
     file: str = ""  # toml: where it is written
+    serves: str = ""  # sh: what it prints when it is ready; it runs until the end of the page
 
     @property
     def place(self) -> str:
@@ -89,14 +97,25 @@ def _block(page: str, line: int, language: str, code: str, before: str) -> Block
     if language not in LANGUAGES:
         raise ValueError(f"{page}:{line}: a block of language {language!r}; there are {', '.join(LANGUAGES)}")
     mark = MARK.search(before)
+    serves = SERVES.search(before)
+    if serves and language != "sh":
+        raise ValueError(f"{page}:{line}: only an sh block serves")
     names = re.findall(r"`([\w./-]+\.toml)`", before)
     if language == "toml" and not names and not mark:
         raise ValueError(f"{page}:{line}: the line before a toml block names its file in backticks")
-    return Block(page, line, language, code, mark[1] if mark else "", names[-1] if names else "")
+    return Block(
+        page, line, language, code,
+        not_run=mark[1] if mark else "", file=names[-1] if names else "", serves=serves[1] if serves else "",
+    )  # fmt: skip
 
 
 def run_blocks(blocks: list[Block]) -> list[Ran]:
     """Run what runs, in the current folder; raises whatever a block raises, with its place in the message."""
+    with contextlib.ExitStack() as servers:
+        return _run_blocks(blocks, servers)
+
+
+def _run_blocks(blocks: list[Block], servers: contextlib.ExitStack) -> list[Ran]:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     ran: list[Ran] = []
     last: Block | None = None
@@ -113,7 +132,10 @@ def run_blocks(blocks: list[Block]) -> list[Ran]:
                 alike = likeness(block.code, ran[-1].printed)
                 ran[-1] = Ran(ran[-1].place, ran[-1].language, ran[-1].printed, alike)
         else:
-            printed = _python(block, namespace) if block.language == "python" else _shell(block)
+            if block.serves:
+                printed = servers.enter_context(_server(block))
+            else:
+                printed = _python(block, namespace) if block.language == "python" else _shell(block)
             ran.append(Ran(block.place, block.language, printed))
         if block.language in RUN:
             last = block
@@ -140,6 +162,42 @@ def _shell(block: Block) -> str:
             f"{block.place}: exit status {answer.returncode}\n{answer.stdout}\n{answer.stderr}"
         )
     return answer.stdout
+
+
+@contextlib.contextmanager
+def _server(block: Block) -> Iterator[str]:
+    """What a command printed until it was ready. It has to be running still when the page ends."""
+    # Files and not pipes: a pipe that nobody reads stops a server that goes on printing.
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as complaints:
+        server = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", block.code],
+            stdin=subprocess.DEVNULL, stdout=printed, stderr=complaints, start_new_session=True,
+        )  # fmt: skip
+
+        def said(file: Any) -> str:
+            return os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace")
+
+        def fail(what: str) -> RuntimeError:
+            return RuntimeError(f"{block.place}: {what}\n{said(printed)}\n{said(complaints)}")
+
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while block.serves not in said(printed):
+                if server.poll() is not None:
+                    raise fail(f"it ended with {server.returncode}, and has not said {block.serves!r}")
+                if time.monotonic() > deadline:
+                    raise fail(f"it has not said {block.serves!r} within {PATIENCE_S:g} s")
+                time.sleep(0.05)
+            yield said(printed)
+            if server.poll() is not None:
+                raise fail(f"it ended with {server.returncode} before it was stopped")
+        finally:
+            for stop in (signal.SIGINT, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(server.pid, stop)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    server.wait(60)
+                    break
 
 
 def likeness(pasted: str, printed: str) -> float:

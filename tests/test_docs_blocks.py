@@ -102,6 +102,33 @@ def test_a_failing_block_is_named_and_a_marked_one_is_left_out(tmp_path, monkeyp
         run_blocks([Block("page.md", 1, "python", "1 / 0\n")])
 
 
+def test_a_server_runs_until_the_page_ends(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = "trap 'echo > gone; exit' INT\necho ready at 1\nwhile true; do sleep .05; done\n"
+    serving = f"<!-- serves: ready at -->\n```sh\n{command}```\n"
+    asking = "```text\nready at 2\n```\n\n```sh\ntest ! -e gone && echo asked\n```\n"
+    ran = run_blocks(blocks_of(_page(tmp_path, serving + asking)))
+    assert [(one.printed, one.alike) for one in ran] == [("ready at 1\n", 1.0), ("asked\n", None)]
+    assert (tmp_path / "gone").exists()
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        ("<!-- serves: ready -->\n```sh\necho no >&2; exit 3\n```\n", r"(?s)page\.md:2: it ended with 3.*no"),
+        (
+            "<!-- serves: ready -->\n```sh\necho ready\n```\n\n```sh\nsleep 1\n```\n",
+            "page.md:2: it ended with 0 before",
+        ),
+        ("<!-- serves: ready -->\n```python\nprint('ready')\n```\n", "page.md:2: only an sh block serves"),
+    ],
+)
+def test_a_server_that_does_not_serve(tmp_path, monkeypatch, page, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        run_blocks(blocks_of(_page(tmp_path, page)))
+
+
 def test_a_mark_without_a_reason_is_no_mark(tmp_path):
     assert not blocks_of(_page(tmp_path, "<!-- not run: -->\n```sh\nfalse\n```\n"))[0].not_run
     # nor is one that something else follows
