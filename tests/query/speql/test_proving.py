@@ -80,6 +80,8 @@ def test_what_cannot_be_proved(tmp_path: Path) -> None:
         lambda: prove_workload("tpcc", path),
         lambda: prove_workload("tpch", path, by="word"),
         lambda: prove_workload("tpch", path, queries=23),
+        lambda: prove_workload("tpch", path, queries=(1, 23)),
+        lambda: prove_workload("tpch", path, queries=()),
     ):
         with pytest.raises(InputError):
             wrong()

@@ -226,6 +226,9 @@ def prove_command(
     ] = None,
     by: Annotated[str, typer.Option(help="type by line or by character")] = "line",
     queries: Annotated[int | None, typer.Option(min=1, help="so many of them, chosen by the seed")] = None,
+    number: Annotated[
+        list[int] | None, typer.Option(help="of a query: only these are typed; may be repeated")
+    ] = None,
     scale_factor: Annotated[float, typer.Option(help="of the workload's tables")] = 0.01,
     seed: Annotated[int, typer.Option(help="of the choice, and of constants that are changed")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
@@ -236,13 +239,15 @@ def prove_command(
 
     from firsthand.query.speql.proving import prove_workload, prove_worlds
 
+    if number and queries:
+        raise InputError("give --queries, which chooses by the seed, or --number, not both")
     with _progress(quiet) as progress:
         if workload is None:
             found = prove_worlds(pairs, output, progress=progress)
         else:
             found = prove_workload(
                 cast(Literal["tpcds", "tpch"], workload), output, by=cast(Literal["line", "character"], by),
-                queries=queries, scale_factor=scale_factor, seed=seed, progress=progress,
+                queries=number or queries, scale_factor=scale_factor, seed=seed, progress=progress,
             )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))

@@ -97,7 +97,7 @@ def prove_workload(
     *,
     by: Literal["line", "character"] = "line",
     scale_factor: float = 0.01,
-    queries: int | None = None,
+    queries: int | Sequence[int] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Proof:
@@ -108,7 +108,7 @@ def prove_workload(
         path: a file of lines; what is in it already is not done again.
         by: what is typed before the session has all the time it takes.
         scale_factor: of the tables.
-        queries: how many, chosen by `seed`; None for all.
+        queries: how many, chosen by `seed`, or their numbers; None for all.
         seed: also of the constant that is changed in the edited text.
         progress: called with the queries that are done and all of them.
 
@@ -184,12 +184,18 @@ def _world(seed: int) -> Proof:
     return Proof(1, found.pairs, found.served, 0, found.differences)
 
 
-def _chosen(numbers: Sequence[int], count: int | None, seed: int) -> list[int]:
-    if count is None:
+def _chosen(numbers: Sequence[int], wanted: int | Sequence[int] | None, seed: int) -> list[int]:
+    if wanted is None:
         return list(numbers)
-    if not 1 <= count <= len(numbers):
-        raise InputError(f"{count} queries of {len(numbers)}; give 1 to {len(numbers)}")
-    return sorted(random.Random(f"queries {seed}").sample(list(numbers), count))
+    if not isinstance(wanted, int):
+        unknown = sorted(set(wanted) - set(numbers))
+        if unknown or not wanted:
+            said = f"no query {unknown[0]}" if unknown else "no queries"
+            raise InputError(f"{said}; there are {numbers[0]} to {numbers[-1]}")
+        return sorted(set(wanted))
+    if not 1 <= wanted <= len(numbers):
+        raise InputError(f"{wanted} queries of {len(numbers)}; give 1 to {len(numbers)}")
+    return sorted(random.Random(f"queries {seed}").sample(list(numbers), wanted))
 
 
 def _typed(text: str, database: Path, by: str, seed: int) -> Proof:
