@@ -126,6 +126,8 @@ def _listening(app: Any, host: str, port: int) -> Iterator[tuple[socket.socket, 
         raise InputError(
             f"cannot listen on {host!r}, port {port}: {error}; choose another port, or 0 for a free one"
         ) from error
+    # Else an answer of two parts waits up to 40 ms for the client's word on the first. Connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
         shown = f"[{host.strip('[]')}]" if family == socket.AF_INET6 else host
         yield listener, f"http://{shown}:{listener.getsockname()[1]}"

@@ -17,7 +17,7 @@ import ipaddress
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +34,13 @@ __all__ = [
     "INSTALL",
     "ApiError",
     "error_body",
+    "foreign_request",
+    "header_values",
     "is_loopback",
     "json_body",
     "make_app",
     "new_token",
+    "on_loopback",
     "require",
 ]
 
@@ -177,6 +180,45 @@ async def json_body(request: Request, limit: int = _BODY_LIMIT) -> dict[str, Any
     return found
 
 
+def header_values(scope: Message) -> dict[bytes, list[bytes]]:
+    """All values of each header: one that is sent twice must not pass by one of its two values."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def on_loopback(scope: Message) -> bool:
+    """Whether the request came to this machine's loopback, or through a Unix socket."""
+    server = scope.get("server")
+    return server is None or server[1] is None or is_loopback(server[0])  # without a port: a Unix socket
+
+
+def foreign_request(
+    scope: Message, headers: Mapping[bytes, Sequence[bytes]], hosts: Collection[str]
+) -> ApiError | None:
+    """Why a request is refused that a page of another origin sent, or that came to the loopback by another name.
+
+    `hosts`: further names, in lower case, that a Host header may have on the loopback.
+    """
+    host = b",".join(headers.get(b"host", [])).decode("latin-1").lower()
+    if on_loopback(scope) and not (is_loopback(_name(host)) or _name(host) in hosts):
+        return ApiError(
+            f"the Host header says {host!r}: this server answers on the loopback only "
+            "(http://127.0.0.1:PORT, http://localhost:PORT)",
+            status=403,
+            code="host_not_allowed",
+        )
+    for origin in headers.get(b"origin", []):
+        if origin.decode("latin-1").lower().partition("://")[2] != host:
+            return ApiError(
+                f"the request comes from a page of another origin ({origin.decode('latin-1')!r})",
+                status=403,
+                code="origin_not_allowed",
+            )
+    return None
+
+
 class _Guard:
     """Lets through what may be answered; plain ASGI, so that streams and websockets pass untouched."""
 
@@ -221,29 +263,12 @@ class _Guard:
             await _answer(error, scope, receive, send)
 
     def _problem(self, scope: Message) -> ApiError | None:
-        # A list, because a header sent twice must not pass by one of its two values.
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.lower(), []).append(value)
-        host = b",".join(headers.get(b"host", [])).decode("latin-1").lower()
-        server = scope.get("server")
-        local = server is None or server[1] is None or is_loopback(server[0])  # without a port: a Unix socket
-        if local and not (is_loopback(_name(host)) or _name(host) in self._hosts):
-            return ApiError(
-                f"the Host header says {host!r}: this server answers on the loopback only "
-                "(http://127.0.0.1:PORT, http://localhost:PORT)",
-                status=403,
-                code="host_not_allowed",
-            )
-        for origin in headers.get(b"origin", []):
-            if origin.decode("latin-1").lower().partition("://")[2] != host:
-                return ApiError(
-                    f"the request comes from a page of another origin ({origin.decode('latin-1')!r})",
-                    status=403,
-                    code="origin_not_allowed",
-                )
+        headers = header_values(scope)
+        foreign = foreign_request(scope, headers, self._hosts)
+        if foreign is not None:
+            return foreign
         if self._token is None:
-            if local:
+            if on_loopback(scope):
                 return None
             return ApiError(
                 "this server has no token and therefore answers on the loopback only",
