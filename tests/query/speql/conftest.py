@@ -12,8 +12,7 @@ import pytest
 from firsthand.query.speql.config import Config
 from firsthand.query.speql.duckdb_engine import DuckDBEngine
 from firsthand.query.speql.session import Session
-
-from . import postgres_server
+from tests import postgres_server
 
 SALES = (
     "CREATE TABLE sales (item VARCHAR, price INTEGER, quantity INTEGER)",

@@ -331,7 +331,7 @@ def test_who_may_make_no_schema_is_told_what_to_grant(postgres_url, admin):
     admin.execute("DROP ROLE IF EXISTS reader")
     admin.execute("CREATE ROLE reader LOGIN")
     with pytest.raises(EngineUnsupported, match="GRANT CREATE ON DATABASE postgres TO reader"):
-        engine_of(postgres_url.replace("speql@", "reader@"))
+        engine_of(postgres_url.replace("postgres@", "reader@"))
 
 
 def test_a_schema_that_nobody_holds_is_dropped(postgres_url, admin, engine):

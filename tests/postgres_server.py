@@ -18,12 +18,15 @@ def _program(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[str]:
-    """The URL of a fresh server's first database; skips where Debian's `postgresql` is not installed."""
+def server(*, durable: bool = False) -> Iterator[str]:
+    """The URL of a fresh server's first database; skips where Debian's `postgresql` is not installed.
+
+    `durable`: it waits for the disk at every commit, as one in production does and a test need not.
+    """
     initdb, control = _program("initdb"), _program("pg_ctl")
     if initdb is None or control is None:
         pytest.skip("needs a PostgreSQL server: apt-get install postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="speql-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="firsthand-pg-"))
     other = {}
     if os.getuid() == 0:  # the server refuses to run as root
         other = {"user": "nobody", "group": "nogroup", "extra_groups": []}
@@ -42,18 +45,19 @@ def server() -> Iterator[str]:
             "-A",
             "trust",
             "-U",
-            "speql",
+            "postgres",
             "-E",
             "UTF8",
             "--no-sync",
             "--no-instructions",
         )
         options = (
-            f"-c listen_addresses='' -k {folder} -c fsync=off -c shared_buffers=32MB -c max_connections=60"
+            f"-c listen_addresses='' -k {folder} -c fsync={'on' if durable else 'off'} "
+            "-c shared_buffers=32MB -c max_connections=120"
         )
         run(control, "-D", str(data), "-l", str(folder / "log"), "-o", options, "-w", "start")
         try:
-            yield f"postgresql://speql@/postgres?host={folder}"
+            yield f"postgresql://postgres@/postgres?host={folder}"
         finally:
             run(control, "-D", str(data), "-m", "immediate", "-w", "stop")
     finally:
