@@ -16,6 +16,7 @@ __all__ = [
     "InvalidSource",
     "NotAuthorized",
     "QueueFull",
+    "SandboxFailed",
     "SandboxUnavailable",
     "SourceTooLarge",
     "UnknownProblem",
@@ -106,6 +107,13 @@ class QueueFull(ArenaError, RuntimeError):
     def __init__(self, message: str, *, retry_after_s: float = 5.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class SandboxFailed(ArenaError, RuntimeError):
+    """A run that came to nothing by the sandbox's own fault: no program is to blame, and trying again makes sense."""
+
+    status = 500
+    code = "sandbox_failed"
 
 
 class SandboxUnavailable(ArenaError, RuntimeError):

@@ -1,0 +1,9 @@
+street = input().strip()
+best, start = 0, 0
+for first in range(len(street)):
+    length = 0
+    while first + length < len(street) and street[first + length] == ".":
+        length += 1
+    if length > best:
+        best, start = length, first + 1
+print(best, start)
