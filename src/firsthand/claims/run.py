@@ -10,6 +10,7 @@ lock), `STATISTICS = {name: function}`, `DEVICE = ("cuda", "bfloat16")` or the s
 (`{"gpu": ("cuda", "bfloat16")}`), and `DRY_RUN = {"paper": "package.module:function"}` (the function takes
 nothing, builds everything without running it and returns what it would cost; a scale may have such an
 account and no seeds). `charts(details)` takes the details of all seeds in order and returns charts over them.
+`require()` raises `MissingDependencyError` where this machine lacks what the check needs beyond Python.
 """
 
 from __future__ import annotations
@@ -209,11 +210,14 @@ def run_check(
 
     Raises:
         InputError: no such scale, or a check that times things on Ray.
+        MissingDependencyError: this machine lacks what the check needs.
         CheckError: a seed failed, its observations cannot be judged, or seeds do not belong together
             (unequal candidates, other package versions).
     """
     module = subject.module()
     require_engine(subject, engine)
+    if hasattr(module, "require"):
+        module.require()
     wanted = list(range(seeds_of(subject, scale)))
     chosen = wanted if seeds is None else list(seeds)
     if not chosen or len(set(chosen)) != len(chosen):
