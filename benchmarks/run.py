@@ -22,7 +22,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-NOT_BENCHMARKS = {"__init__", "corpus_runs", "measure", "peers", "run", "texts", "gemma"}
+NOT_BENCHMARKS = {"__init__", "codearena_judging", "corpus_runs", "measure", "peers", "run", "texts", "gemma"}
 SCHEMA_VERSION = 1
 
 
