@@ -24,6 +24,9 @@ from firsthand.evaluation.codearena.tables import job
 from .scripted import ScriptedGrader
 from .watched import GRADER, HERE, judged_once, lives, settings_of, until
 
+# For what is about processes and not about their database.
+on_sqlite = pytest.mark.parametrize("arena_url", ["sqlite"], indirect=True)
+
 
 def test_several_processes_judge_each_job_once_and_a_killed_one_is_replaced(league, tmp_path, caplog):
     meeting, marker = tmp_path / "meeting", tmp_path / "marker"
@@ -56,6 +59,7 @@ def _busy(arena: Arena) -> list[int]:
         return [int(owner.partition("-")[0]) for owner in owners]
 
 
+@on_sqlite
 def test_an_ended_judge_finishes_the_job_that_it_is_at(league, tmp_path):
     began = tmp_path / "began"
     sid = league.submit("h", "sum", "python", f"MARK {began} SLEEP 0.7 AC 1")
@@ -70,6 +74,7 @@ def test_an_ended_judge_finishes_the_job_that_it_is_at(league, tmp_path):
     assert judges.pids == []
 
 
+@on_sqlite
 def test_a_judge_that_does_not_finish_in_time_is_killed_and_its_job_waits(league, tmp_path):
     marker = tmp_path / "marker"
     sid = league.submit("h", "sum", "python", f"ONCE {marker} AC 1")
@@ -113,6 +118,7 @@ def test_judges_end_with_their_parent(sqlite_url, tmp_path, end):
     until(lambda: not lives(pid))
 
 
+@on_sqlite
 def test_without_isolation_a_judge_says_so_and_claims_nothing(league):
     sid = league.submit("h", "sum", "python", "AC 1")
     settings = settings_of(league)
@@ -186,6 +192,7 @@ def test_a_judge_is_heard_of_while_its_job_takes_long(small, monkeypatch, caplog
     assert caplog.text.count("the database is away") == 2
 
 
+@on_sqlite
 def test_a_judge_outlasts_a_database_that_is_away(league, monkeypatch, caplog):
     sid = league.submit("h", "sum", "python", "AC 1")
     over, plain, tries = threading.Event(), Arena.judge_once, []
@@ -205,6 +212,7 @@ def test_a_judge_outlasts_a_database_that_is_away(league, monkeypatch, caplog):
     assert "no route to host" in caplog.text
 
 
+@on_sqlite
 def test_isolation_that_comes_later_is_found(league, monkeypatch, caplog):
     sid = league.submit("h", "sum", "python", "AC 1")
     over = threading.Event()

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class ArenaError(FirsthandError):
+class ArenaError(FirsthandError, RuntimeError):
     """Base of the room's errors.
 
     Attributes:
@@ -94,7 +94,7 @@ class InvalidSource(ArenaError, ValueError):
     code = "invalid_source"
 
 
-class QueueFull(ArenaError, RuntimeError):
+class QueueFull(ArenaError):
     """More is waiting, or coming from one account, than the arena takes.
 
     Attributes:
@@ -109,14 +109,14 @@ class QueueFull(ArenaError, RuntimeError):
         self.retry_after_s = retry_after_s
 
 
-class SandboxFailed(ArenaError, RuntimeError):
+class SandboxFailed(ArenaError):
     """A run that came to nothing by the sandbox's own fault: no program is to blame, and trying again makes sense."""
 
     status = 500
     code = "sandbox_failed"
 
 
-class SandboxUnavailable(ArenaError, RuntimeError):
+class SandboxUnavailable(ArenaError):
     """This machine cannot isolate a program, so nothing is judged on it."""
 
     status = 503

@@ -239,7 +239,7 @@ def _own_namespaces(seen: list[str]) -> Item:
 
 def _ends_are_told_apart(run: Callable[..., RunResult]) -> Item:
     """A limit that does not bite is no limit: a program that holds too much memory has to be stopped for it."""
-    wanted = "head -c 60000000 /dev/zero | tail -c 50000000 | { sleep 5; wc -c; }"
+    wanted = "head -c 60000000 /dev/zero | tail -c 50000000 | { sleep 1; wc -c; }"
     result = run(["/bin/sh", "-c", wanted], limits=Limits(cpu_s=5, wall_s=30, memory_mb=24))
     return Item(
         "memory limit", result.status == "mle", True, f"50 MB where 24 MiB are allowed: {result.status}"

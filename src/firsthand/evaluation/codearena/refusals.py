@@ -44,7 +44,7 @@ class Conflict(ArenaError, ValueError):
     code = "conflict"
 
 
-class NotReady(ArenaError, RuntimeError):
+class NotReady(ArenaError):
     """Not in this state: a problem without an active test case, a submission that is being judged."""
 
     status = 409
@@ -65,7 +65,7 @@ class RequestTooLarge(ArenaError, ValueError):
     code = "body_too_large"
 
 
-class TooManyRequests(ArenaError, RuntimeError):
+class TooManyRequests(ArenaError):
     """One client asks too often.
 
     Attributes:
