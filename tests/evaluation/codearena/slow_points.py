@@ -10,15 +10,20 @@ PROBLEMS = {"P1": 5.0, "P2": 3.0, "P3": 4.0, "P4": 1.5}
 LANGUAGES = ("c", "python")
 
 
-def league(*, users: int = 5, most: int = 30, whole: bool = False) -> st.SearchStrategy[list[Attempt]]:
-    """Attempts of up to `users` users, the last two of them people, in any order, some of them not counted."""
+def league(
+    *, users: int = 5, most: int = 30, whole: bool = False, hosts: bool = True
+) -> st.SearchStrategy[list[Attempt]]:
+    """Attempts of up to `users` users, the last two of them people, in any order, some of them not counted.
+
+    With `hosts` they were timed on machines of several classes.
+    """
     names = [f"u{number}" for number in range(users)]
 
-    def attempt(drawn: tuple[str, str, bool, int, str, bool]) -> Attempt:
-        user, problem, solved, runtime, language, counted = drawn
+    def attempt(drawn: tuple[str, str, bool, int, str, bool, str | None]) -> Attempt:
+        user, problem, solved, runtime, language, counted, host_class = drawn
         kind = "human" if user in names[-2:] else "llm"
         time = float(runtime) if solved or runtime % 2 else None
-        return Attempt(user, problem, solved, time, language, None, counted or whole, kind)
+        return Attempt(user, problem, solved, time, language, None, counted or whole, kind, host_class)
 
     one = st.tuples(
         st.sampled_from(names),
@@ -27,6 +32,7 @@ def league(*, users: int = 5, most: int = 30, whole: bool = False) -> st.SearchS
         st.integers(0, 12),
         st.sampled_from(LANGUAGES),
         st.sampled_from([True, True, True, False]),
+        st.sampled_from(["fast", "fast", "slow", None] if hosts else [None]),
     )
     return st.lists(one.map(attempt), max_size=most)
 
@@ -50,6 +56,10 @@ def slow_score(
             return population in ("all", attempt.kind)
         return attempt.user in population  # type: ignore[operator]
 
+    def where(attempt: Attempt) -> tuple[str, ...]:
+        host_class = attempt.host_class or "~"  # those that do not say come last
+        return (host_class,) if es_scope == "problem" else (attempt.language, host_class)
+
     problems = {name: points for name, points in problems.items() if name not in leave_out}
     attempts = [
         a
@@ -69,15 +79,13 @@ def slow_score(
         best = {}
         for user in {a.user for a in here if a.solved}:
             accepted = [a for a in here if a.user == user and a.solved]
-            best[user] = min(accepted, key=lambda a: (a.runtime_ms, a.language))
+            best[user] = min(accepted, key=lambda a: (a.runtime_ms, *where(a)))
         if ac_unit == "user":
             ac = len(best) / len({a.user for a in here})
         else:
             ac = sum(a.solved for a in here) / len(here)
         for user, mine in best.items():
-            others = [
-                other for other in best.values() if es_scope == "problem" or other.language == mine.language
-            ]
+            others = [other for other in best.values() if where(other) == where(mine)]
             at_least = [
                 other for other in others if mine.runtime_ms <= other.runtime_ms * (1 + es_tolerance / 100)
             ]

@@ -18,12 +18,13 @@ NOON = datetime(2024, 7, 30, 12, tzinfo=UTC)
 ATTEMPTS = [
     Attempt("A", "P2", True, 12.5, "python", NOON, True, "llm"),
     Attempt("B", "P1", False, None, None, None, False, "human"),
-    Attempt("A", "P1", False, 3.0, "c", NOON + timedelta(microseconds=1)),
+    Attempt("A", "P1", False, 3.0, "c", NOON + timedelta(microseconds=1), host_class="x86_64 fast"),
 ]
 RECORDS = [
     {
         "user": a.user, "problem": a.problem, "solved": a.solved, "runtime_ms": a.runtime_ms,
         "language": a.language, "submitted_at": a.submitted_at, "counted": a.counted, "kind": a.kind,
+        "host_class": a.host_class,
     }
     for a in ATTEMPTS
 ]  # fmt: skip
@@ -63,6 +64,7 @@ def test_every_source_gives_the_same(source):
     assert list(found) == ATTEMPTS
     assert len(found) == 3
     assert (found.users, found.problems, found.languages) == (("A", "B"), ("P1", "P2"), ("c", "python"))
+    assert found.host_classes == ("x86_64 fast",)
 
 
 def test_names_of_rows_that_were_filtered_away_are_not_there():
@@ -133,6 +135,7 @@ def test_times_are_in_utc():
         ({"runtime_ms": "12"}, "must be a number of milliseconds"),
         ({"language": ""}, "language must be a text"),
         ({"language": 3}, "language must be a text"),
+        ({"host_class": ""}, "host_class must be a text"),
         ({"kind": "robot"}, "kind must be one of llm, human, got 'robot'"),
         ({"submitted_at": 17}, "submitted_at must be a"),
     ],

@@ -218,3 +218,25 @@ def test_each_stretch_of_time_has_one_checkpoint_however_many_make_it(arena, clo
     assert arena.checkpoints.make_due(24) is not None
     with pytest.raises(InvalidRequest):
         arena.checkpoints.make_due(0)
+
+
+def test_efficiency_is_within_a_class_of_machines(arena):
+    add_problem(arena)
+    for name, host_class, program in (("a", "fast", "AC 10"), ("b", "slow", "AC 40"), ("c", "fast", "AC 20")):
+        arena.accounts.create(name, "llm")
+        arena.submit(name, "sum", "python", program)
+        arena.judge.machine = type(arena.judge.machine)("host", host_class)
+        judge_all(arena)
+
+    def efficiency(**rules):
+        return {row.user: row.es for row in arena.ranking(**rules).rows}
+
+    assert efficiency() == efficiency(leave_out=()) == {"a": 1.0, "b": 1.0, "c": 0.5}
+    assert efficiency(es_weight=2.0) == efficiency()  # scored afresh, not read
+    assert arena.audit().clean
+    assert len(arena.submissions.retime("fast")) == 1
+    arena.judge.machine = type(arena.judge.machine)("host", "fast")
+    judge_all(arena)
+    assert efficiency() == {"a": 1.0, "b": 1 / 3, "c": 2 / 3}
+    assert efficiency(es_weight=2.0) == efficiency()
+    assert arena.audit().clean

@@ -59,6 +59,8 @@ class Attempt:
         submitted_at: when; a time without a zone is taken as UTC.
         counted: False where the judge was at fault or the run was aborted.
         kind: whether the account is a language model's ("llm") or a person's ("human").
+        host_class: of the machine that timed it; runtimes of different classes are not compared. Those without one
+            are compared with each other.
 
     Raises:
         InputError: a value that cannot be; the message names the attempt.
@@ -72,6 +74,7 @@ class Attempt:
     submitted_at: datetime | None = None
     counted: bool = True
     kind: Kind = "llm"
+    host_class: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("user", "problem"):
@@ -83,8 +86,10 @@ class Attempt:
             if not isinstance(value, bool | np.bool_):
                 raise InputError(f"{self._where}: {name} must be true or false, got {value!r}")
             object.__setattr__(self, name, bool(value))
-        if self.language is not None and (not isinstance(self.language, str) or not self.language):
-            raise InputError(f"{self._where}: language must be a text or left out, got {self.language!r}")
+        for name in ("language", "host_class"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise InputError(f"{self._where}: {name} must be a text or left out, got {value!r}")
         if self.kind not in KINDS:
             raise InputError(f"{self._where}: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.runtime_ms is None:
@@ -124,11 +129,13 @@ class Attempts:
     users: tuple[str, ...]  # sorted, each once
     problems: tuple[str, ...]  # sorted, each once
     languages: tuple[str, ...]  # sorted, each once
+    host_classes: tuple[str, ...]  # sorted, each once
     user: NDArray[np.intp]  # (n,) places in users
     problem: NDArray[np.intp]  # (n,) places in problems
     solved: NDArray[np.bool_]
     runtime_ms: NDArray[np.float64]  # NaN where there is none
     language: NDArray[np.intp]  # (n,) places in languages, -1 where there is none
+    host_class: NDArray[np.intp]  # (n,) places in host_classes, -1 where there is none
     submitted_at: NDArray[np.datetime64]  # UTC, µs; NaT where there is none
     counted: NDArray[np.bool_]
     human: NDArray[np.bool_]  # (users,) whether a user is a person
@@ -149,6 +156,7 @@ class Attempts:
                 submitted_at=None if times[row] is None else times[row].replace(tzinfo=UTC),
                 counted=bool(self.counted[row]),
                 kind="human" if self.human[self.user[row]] else "llm",
+                host_class=None if self.host_class[row] < 0 else self.host_classes[self.host_class[row]],
             )
 
 
@@ -157,8 +165,8 @@ def as_attempts(source: AttemptSource) -> Attempts:
 
     Args:
         source: `Attempts`; a sequence of `Attempt`, or of mappings with its fields; a `pyarrow.Table`; a data frame
-            (pandas, polars); or a mapping of such columns. `language`, `submitted_at`, `counted` and `kind` may be
-            absent, fields of other names are passed over, and a time may be written in ISO 8601.
+            (pandas, polars); or a mapping of such columns. `language`, `submitted_at`, `counted`, `kind` and
+            `host_class` may be absent, fields of other names are passed over, and a time may be written in ISO 8601.
 
     Raises:
         InputError: a field that is missing, a value that cannot be, a user of two kinds; the message says where.
@@ -284,15 +292,18 @@ def _from_columns(columns: Mapping[Any, Any], *, checked: bool = False) -> Attem
             f"got {unknown[0]!r}"
         )
     languages, language = names_of("language", columns.get("language", [None] * size), optional=True)
+    classes, host_class = names_of("host_class", columns.get("host_class", [None] * size), optional=True)
     attempts = Attempts(
         users=users,
         problems=problems,
         languages=languages,
+        host_classes=classes,
         user=user,
         problem=problem,
         solved=flags_of("solved", columns["solved"]),
         runtime_ms=runtimes_of(columns["runtime_ms"]),
         language=language,
+        host_class=host_class,
         submitted_at=times_of(columns.get("submitted_at"), size),
         counted=flags_of("counted", columns["counted"]) if "counted" in columns else np.ones(size, np.bool_),
         human=_humans(users, user, np.array([name == "human" for name in kinds], np.bool_)[kind]),

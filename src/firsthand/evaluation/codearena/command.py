@@ -52,7 +52,7 @@ Repeats = Annotated[int | None, typer.Option(min=1, max=25, help="passes over th
 GradeAll = Annotated[
     bool | None, typer.Option("--grade-all/--first-failure", help="run every case, also after one failed")
 ]
-HostClass = Annotated[str | None, typer.Option(help="of this machine, kept with each runtime")]
+HostClass = Annotated[str | None, typer.Option(help="of this machine; runtimes are compared within one")]
 
 ADDRESS = "http://127.0.0.1:8766"
 

@@ -9,7 +9,8 @@ For problem i with basic problem score BPS_i, S_i^total counted attempts and S_i
     DP_u    = Σ over the problems i that u solved of (CS_i + es_weight · ES_i(u))
 
 Solved_i holds one solution a user, the fastest that was accepted. ES is what SQL calls
-`cume_dist() over (partition by problem order by runtime desc)`. The two readings of CS differ: of n attempts, a lone
+`cume_dist() over (partition by problem order by runtime desc)`; where solutions were timed on several classes of
+machines, each class is such a set of its own. The two readings of CS differ: of n attempts, a lone
 solver gets BPS·(1 − 1/n) by the formula and BPS by the prose; if all n solve, each gets 0 or BPS/n.
 
 Knows attempts and points. Knows no database: `problem_points` re-scores one problem, for whoever stores its rows, and
@@ -138,7 +139,7 @@ def _scored(
     problem, user = np.divmod(keys, max(present.size, 1))
     accepted = np.bincount(pair, attempts.solved[kept], minlength=keys.size).astype(np.int64)
     solved = accepted > 0
-    runtime, language = _fastest(attempts, kept, pair, solved, rules.es_scope)
+    runtime, peers = _fastest(attempts, kept, pair, solved, rules.es_scope)
 
     def by_problem(values: NDArray[Any] | None) -> NDArray[np.int64]:
         return np.bincount(problem, values, minlength=len(bps)).astype(np.int64)
@@ -155,7 +156,7 @@ def _scored(
     defined = total > 0 if rules.challenge == "formula" else solvers > 0
 
     es = np.zeros(keys.size)
-    group = problem * max(len(attempts.languages), 1) + language
+    group = problem * (int(peers.max(initial=0)) + 1) + peers
     es[solved] = _efficiency(group[solved], runtime[solved], rules.es_tolerance)
     pairs = Pairs(
         users=tuple(attempts.users[number] for number in present),
@@ -185,16 +186,17 @@ def _fastest(
     solved: NDArray[np.bool_],
     scope: EsScope,
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """Of each pair the runtime of its fastest accepted solution, NaN without one, and that one's language.
+    """Of each pair the runtime of its fastest accepted solution, NaN without one, and with whom that is compared.
 
-    The language is 0 for all where runtimes are compared whatever the language. Of two languages with the same
-    runtime it is the first in the alphabet.
+    The second is a number for the class of the machine, and for the language where that counts. Of two fastest
+    solutions it is the first in the alphabet of languages, then of classes.
     """
     right = attempts.solved[kept]
     row, to = kept[right], pair[right]
     best = np.full(solved.size, math.inf)
     np.minimum.at(best, to, attempts.runtime_ms[row])
-    language = np.zeros(solved.size, np.intp)
+    classes = len(attempts.host_classes) + 1  # the last for those that do not say
+    peers = np.where(attempts.host_class[row] < 0, classes - 1, attempts.host_class[row])
     if scope == "problem+language":
         unknown = row[attempts.language[row] < 0]
         if unknown.size:
@@ -203,11 +205,11 @@ def _fastest(
                 f"es_scope='problem+language' needs the language of every accepted attempt; "
                 f"{attempts.users[user]!r} has one at {attempts.problems[problem]!r} without it"
             )
-        language[:] = len(attempts.languages)
-        fastest = attempts.runtime_ms[row] == best[to]
-        np.minimum.at(language, to[fastest], attempts.language[row[fastest]])
-        language[~solved] = 0
-    return np.where(solved, best, math.nan), language
+        peers = peers + classes * attempts.language[row]
+    found = np.full(solved.size, classes * max(len(attempts.languages), 1), np.intp)
+    fastest = attempts.runtime_ms[row] == best[to]
+    np.minimum.at(found, to[fastest], peers[fastest])
+    return np.where(solved, best, math.nan), np.where(solved, found, 0)
 
 
 def _efficiency(group: NDArray[np.intp], runtime: Floats, tolerance: float) -> Floats:

@@ -1,6 +1,7 @@
 """What each problem gives to each language model by the default rules, kept in the database problem by problem.
 
-    AC_i = solvers / users who attempted i,  CS_i = BPS_i · (1 − AC_i),  ES = cume_dist() over (order by runtime desc)
+    AC_i = solvers / users who attempted i,  CS_i = BPS_i · (1 − AC_i)
+    ES = cume_dist() over (partition by class of machine order by runtime desc)
 
 `rescore` writes one problem's rows, in the transaction of the judgement that changes them; `ScoreRows` reads them again
 as a board and remembers those of problems that did not change. Equal to `points.score` to the last bit.
@@ -83,6 +84,8 @@ def _user_rows() -> Select[Any]:
             func.count().label("attempts"),
             func.sum(case((right, 1), else_=0)).label("accepted"),
             func.min(case((right, judgement.c.cpu_ms))).label("runtime"),
+            # A language model has one attempt that counts, and so one class.
+            func.min(case((right, judgement.c.host_class))).label("host_class"),
         )
         .join(judgement, judgement.c.submission_id == submission.c.id)
         .join(account, account.c.id == submission.c.account_id)
@@ -100,7 +103,9 @@ def _user_rows() -> Select[Any]:
     total = sql_cast(select(func.count()).select_from(tries).scalar_subquery(), Double)
     solved = sql_cast(select(func.count(tries.c.runtime)).scalar_subquery(), Double)
     solver = tries.c.accepted > 0
-    efficiency = func.cume_dist().over(partition_by=solver, order_by=tries.c.runtime.desc())
+    efficiency = func.cume_dist().over(
+        partition_by=[solver, tries.c.host_class], order_by=tries.c.runtime.desc()
+    )
     return select(
         _PROBLEM,
         tries.c.account_id,

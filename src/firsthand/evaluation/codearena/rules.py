@@ -45,7 +45,8 @@ class Rules:
             of zeros.
         es_weight: factor of ES beside CS, 0 or more.
         es_scope: with whom a runtime is compared: all who solved the "problem", or those of them whose fastest
-            accepted solution is in the same language, "problem+language".
+            accepted solution is in the same language, "problem+language". In both, only with those who were timed on
+            the same class of machines.
         es_tolerance: in per cent: a solution is not slower than another one where it takes at most so much longer.
         leave_out: users and problems to score without: what if they had not been there?
 

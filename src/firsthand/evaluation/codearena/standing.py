@@ -1,6 +1,6 @@
 """Boards of an arena: by any rules, of now or of any time before.
 
-ES compares all runtimes of a problem, whatever machine they come from: `host_classes` says how many classes there are,
+ES compares runtimes of a problem that come from one class of machines: `host_classes` says how many classes there are,
 and `submissions.retime` has accepted programs timed again on one.
 
 A board by the default rules adds up rows that are kept with every judgement (`rescoring`). A board by other rules, or
@@ -205,6 +205,7 @@ class Standing:
                 judgement.c.verdict,
                 judgement.c.cpu_ms,
                 submission.c.language,
+                judgement.c.host_class,
                 *([submission.c.created_at] if times else []),
             )
             .join(submission, submission.c.id == judgement.c.submission_id)
@@ -222,7 +223,7 @@ class Standing:
             .order_by(judgement.c.id)
         )
         rows = connection.execute(query).all()
-        columns = list(zip(*rows, strict=True)) or [()] * 6
+        columns = list(zip(*rows, strict=True)) or [()] * 7
         accounts = connection.execute(select(account.c.id, account.c.name, account.c.kind)).all()
         people = {row.name for row in accounts if row.kind == "human"}
         users, user = named(np.array(columns[0], np.int64), {row.id: row.name for row in accounts})
@@ -230,16 +231,20 @@ class Standing:
         problems, problem_of = named(np.array(columns[1], np.int64), pids)
         languages = sorted(set(columns[4]))
         place = {language: number for number, language in enumerate(languages)}
+        classes = sorted(set(columns[5]))
+        class_of = {name: number for number, name in enumerate(classes)}
         return Attempts(
             users=users,
             problems=problems,
             languages=tuple(languages),
+            host_classes=tuple(classes),
             user=user,
             problem=problem_of,
             solved=np.array([verdict == "AC" for verdict in columns[2]], np.bool_),
             runtime_ms=np.array(columns[3], np.float64),  # None becomes NaN
             language=np.array([place[language] for language in columns[4]], np.intp),
-            submitted_at=times_of(columns[5] if times else None, len(rows)),
+            host_class=np.array([class_of[name] for name in columns[5]], np.intp),
+            submitted_at=times_of(columns[6] if times else None, len(rows)),
             counted=np.ones(len(rows), np.bool_),
             human=np.array([name in people for name in users], np.bool_),
         )
