@@ -37,7 +37,7 @@ class Grader:
     languages = frozenset(("python",))
 
     def __call__(self, program: Any, task: Any) -> Any:
-        from firsthand.evaluation.codearena.grading import CaseGrade, Grade
+        from firsthand.evaluation.codearena.grading.grading import CaseGrade, Grade
 
         verdict, ms = program.source.split()[1:3]
         case = CaseGrade(1, verdict, float(ms), float(ms), 9000)
@@ -48,8 +48,8 @@ def served_rows(models: int, problems: int) -> tuple[list[Row], dict[str, Any]]:
     """Fill an arena, then ask a server for its pages."""
     import httpx
 
-    from firsthand.evaluation.codearena.api import create_app
     from firsthand.evaluation.codearena.arena import Arena
+    from firsthand.evaluation.codearena.service.api import create_app
     from firsthand.evaluation.codearena.settings import ArenaSettings
     from firsthand.serve import LiveServer
 
@@ -90,8 +90,8 @@ def served_rows(models: int, problems: int) -> tuple[list[Row], dict[str, Any]]:
 
 def fill(arena: Any, models: int, problems: int) -> float:
     """Every model submits to every problem; gives the seconds that taking, judging and scoring took."""
-    from firsthand.evaluation.codearena.cases import NewCase, Program
-    from firsthand.evaluation.codearena.collection import Problem
+    from firsthand.evaluation.codearena.store.cases import NewCase, Program
+    from firsthand.evaluation.codearena.store.collection import Problem
 
     for number in range(problems):
         arena.create_problem(
@@ -152,9 +152,9 @@ def obvious_points(attempts: Sequence[Any], points: dict[str, float]) -> dict[st
 
 
 def score_rows(quick: bool) -> list[Row]:
-    from firsthand.evaluation.codearena.attempts import as_attempts
-    from firsthand.evaluation.codearena.field import Cell, attempts_of, draw_field
-    from firsthand.evaluation.codearena.points import score
+    from firsthand.evaluation.codearena.scores.attempts import as_attempts
+    from firsthand.evaluation.codearena.scores.field import Cell, attempts_of, draw_field
+    from firsthand.evaluation.codearena.scores.points import score
 
     rows = []
     for models, problems in ((20, 64),) if quick else ((20, 256), (400, 2500)):
@@ -186,9 +186,9 @@ def rating_row(quick: bool) -> Row:
     import choix
     import numpy as np
 
-    from firsthand.evaluation.codearena.attempts import as_attempts
-    from firsthand.evaluation.codearena.field import Cell, attempts_of, draw_field
-    from firsthand.evaluation.codearena.ratings import bradley_terry
+    from firsthand.evaluation.codearena.scores.attempts import as_attempts
+    from firsthand.evaluation.codearena.scores.field import Cell, attempts_of, draw_field
+    from firsthand.evaluation.codearena.scores.ratings import bradley_terry
 
     models, problems = 20, 32 if quick else 256
     attempts, _ = attempts_of(draw_field(0, models=models, problems=problems), Cell(0.0, 0.0))
@@ -224,7 +224,7 @@ def rating_row(quick: bool) -> Row:
 
 
 def study_row(quick: bool) -> Row:
-    from firsthand.evaluation.codearena.field import leak_study
+    from firsthand.evaluation.codearena.scores.field import leak_study
 
     seeds = 2 if quick else 40
     started = time.perf_counter()

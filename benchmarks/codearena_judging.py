@@ -25,7 +25,7 @@ PROBLEM = "lamp-posts"
 
 
 def run(quick: bool = False) -> dict[str, Any]:
-    from firsthand.evaluation.codearena.isolation import examine, open_sandbox
+    from firsthand.evaluation.codearena.sandbox.isolation import examine, open_sandbox
 
     isolation = examine()
     if not isolation.isolated:
@@ -45,7 +45,7 @@ def run(quick: bool = False) -> dict[str, Any]:
 @cache
 def cases_of(sandbox: Any, count: int) -> tuple[Any, ...]:
     """So many cases of a bundled problem."""
-    from firsthand.evaluation.codearena.bundled import bundled_problem, make_cases
+    from firsthand.evaluation.codearena.grading.bundled import bundled_problem, make_cases
 
     seeds = tuple(range(1, 100, 5))[:count]  # of its second size: 80 characters
     return make_cases(sandbox, replace(bundled_problem(PROBLEM), sample_inputs=(), seeds=seeds))
@@ -53,10 +53,10 @@ def cases_of(sandbox: Any, count: int) -> tuple[Any, ...]:
 
 def judging_rows(sandbox: Any, language: str, count: int, *, submissions: int, rounds: int) -> list[Row]:
     """Grading, and judging from the queue, against the loop."""
-    from firsthand.evaluation.codearena.bundled import bundled_problem
-    from firsthand.evaluation.codearena.grading import Task, grade
-    from firsthand.evaluation.codearena.languages import find_language
-    from firsthand.evaluation.codearena.sandboxed import SandboxGrader
+    from firsthand.evaluation.codearena.grading.bundled import bundled_problem
+    from firsthand.evaluation.codearena.grading.grading import Task, grade
+    from firsthand.evaluation.codearena.grading.languages import find_language
+    from firsthand.evaluation.codearena.grading.sandboxed import SandboxGrader
 
     found = find_language(language)
     task = Task(cases_of(sandbox, count))
@@ -108,8 +108,8 @@ class Loop:
     """Judges without an arena: bubblewrap, and no more."""
 
     def __init__(self, slug: str) -> None:
-        from firsthand.evaluation.codearena.languages import find_language
-        from firsthand.evaluation.codearena.limits import Limits
+        from firsthand.evaluation.codearena.grading.languages import find_language
+        from firsthand.evaluation.codearena.sandbox.limits import Limits
 
         self._language = find_language(slug)
         self._run = self._language.run_command(Limits())
@@ -162,8 +162,8 @@ class Queue:
 
     def __enter__(self) -> Queue:
         from firsthand.evaluation.codearena.arena import Arena
-        from firsthand.evaluation.codearena.cases import NewCase, Program
-        from firsthand.evaluation.codearena.collection import Problem
+        from firsthand.evaluation.codearena.store.cases import NewCase, Program
+        from firsthand.evaluation.codearena.store.collection import Problem
 
         self._folder = tempfile.TemporaryDirectory()
         self._arena = Arena.open(f"sqlite:///{self._folder.name}/arena.db", grader=self._grader)

@@ -160,10 +160,13 @@ def errors_are_ours(room: Room) -> None:
 
     One whose name begins with an underscore is the room's own affair: no user ever sees it.
     """
-    for path in sorted(room.folder.glob("*.py")):
-        if path.stem in ("__init__", "check", "command"):
+    for path in sorted(room.folder.rglob("*.py")):
+        place = path.relative_to(room.folder)
+        # Folders without __init__.py hold data; migrations are run by Alembic and cannot be imported.
+        data = not (path.parent / "__init__.py").is_file() or "migrations" in place.parts
+        if data or path.stem in ("__init__", "check", "command"):
             continue
-        module = importlib.import_module(f"{room.package}.{path.stem}")
+        module = importlib.import_module(".".join((room.package, *place.with_suffix("").parts)))
         for name, thing in vars(module).items():
             if (
                 inspect.isclass(thing)

@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.engine import make_url
 
-from firsthand.evaluation.codearena import tables
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.cases import NewCase, Program
-from firsthand.evaluation.codearena.collection import Problem
+from firsthand.evaluation.codearena.store import tables
+from firsthand.evaluation.codearena.store.cases import NewCase, Program
+from firsthand.evaluation.codearena.store.collection import Problem
 from tests import postgres_server
 
 from .scripted import ScriptedGrader

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 from sqlalchemy import insert
 
-from firsthand.evaluation.codearena.accounts import AccountKind
-from firsthand.evaluation.codearena.api import create_app
 from firsthand.evaluation.codearena.arena import Arena
+from firsthand.evaluation.codearena.service.api import create_app
 from firsthand.evaluation.codearena.settings import ArenaSettings
-from firsthand.evaluation.codearena.tables import account
+from firsthand.evaluation.codearena.store.accounts import AccountKind
+from firsthand.evaluation.codearena.store.tables import account
 
 ADDRESS = "http://127.0.0.1:8766"
 CAST: dict[str, AccountKind] = {

@@ -13,14 +13,14 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from firsthand.evaluation.codearena.access import Service
-from firsthand.evaluation.codearena.api import create_app
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.cases import NewCase
-from firsthand.evaluation.codearena.collection import Problem
-from firsthand.evaluation.codearena.pages_recent import Recent
-from firsthand.evaluation.codearena.pages_sessions import Sessions
+from firsthand.evaluation.codearena.pages.recent import Recent
+from firsthand.evaluation.codearena.pages.sessions import Sessions
+from firsthand.evaluation.codearena.service.access import Service
+from firsthand.evaluation.codearena.service.api import create_app
 from firsthand.evaluation.codearena.settings import ArenaSettings
+from firsthand.evaluation.codearena.store.cases import NewCase
+from firsthand.evaluation.codearena.store.collection import Problem
 
 from .conftest import SHOUTS, Clock, add_problem, judge_all, sqlite_copy
 from .scripted import ScriptedGrader

@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from firsthand.evaluation.codearena.cases import Program
 from firsthand.evaluation.codearena.errors import InvalidCase, SandboxUnavailable
-from firsthand.evaluation.codearena.generation import CheckedCase
-from firsthand.evaluation.codearena.grading import Case, CaseGrade, Grade, Task
-from firsthand.evaluation.codearena.judging import Submitted
+from firsthand.evaluation.codearena.grading.generation import CheckedCase
+from firsthand.evaluation.codearena.grading.grading import Case, CaseGrade, Grade, Task
+from firsthand.evaluation.codearena.store.cases import Program
+from firsthand.evaluation.codearena.store.judging import Submitted
 
 
 def without_isolation() -> ScriptedGrader:

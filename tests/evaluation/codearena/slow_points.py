@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from firsthand.evaluation.codearena.attempts import Attempt
+from firsthand.evaluation.codearena.scores.attempts import Attempt
 
 PROBLEMS = {"P1": 5.0, "P2": 3.0, "P3": 4.0, "P4": 1.5}
 LANGUAGES = ("c", "python")

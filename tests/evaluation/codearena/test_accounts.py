@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from firsthand.evaluation.codearena.accounts import SCOPES
 from firsthand.evaluation.codearena.errors import NotAuthorized
 from firsthand.evaluation.codearena.refusals import Conflict, InvalidRequest, UnknownAccount, UnknownEntry
-from firsthand.evaluation.codearena.tables import metadata
+from firsthand.evaluation.codearena.store.accounts import SCOPES
+from firsthand.evaluation.codearena.store.tables import metadata
 
 
 def test_a_token_tells_who_asks_and_what_they_may(arena):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from firsthand.evaluation.codearena.tables import metadata
+from firsthand.evaluation.codearena.store.tables import metadata
 
 from .conftest import add_problem
 from .door import CAST, Door, refused

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena import exchange
-from firsthand.evaluation.codearena.api import create_app
+from firsthand.evaluation.codearena.service import exchange
+from firsthand.evaluation.codearena.service.api import create_app
 from firsthand.evaluation.codearena.settings import ArenaSettings
-from firsthand.evaluation.codearena.submissions import Machine
+from firsthand.evaluation.codearena.store.submissions import Machine
 from firsthand.serve import LiveServer
 
 from .conftest import add_problem, judge_all
@@ -106,7 +106,7 @@ def test_events(door):
 def test_the_audit_finds_nothing_and_finds_what_was_tampered_with(door):
     from sqlalchemy import update
 
-    from firsthand.evaluation.codearena.tables import user_problem_score
+    from firsthand.evaluation.codearena.store.tables import user_problem_score
 
     door.arena.submit("m", "sum", "python", "AC 1")
     judge_all(door.arena)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.submissions import Machine
+from firsthand.evaluation.codearena.store.submissions import Machine
 
 from .conftest import add_problem, judge_all
 from .door import Door, refused

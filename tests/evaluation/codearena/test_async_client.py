@@ -8,9 +8,13 @@ import inspect
 import httpx
 import pytest
 
-from firsthand.evaluation.codearena import async_client as module
-from firsthand.evaluation.codearena.async_client import AsyncArenaClient
-from firsthand.evaluation.codearena.client import ArenaClient, ArenaUnreachableError, JudgingTimeoutError
+from firsthand.evaluation.codearena.clients import async_client as module
+from firsthand.evaluation.codearena.clients.async_client import AsyncArenaClient
+from firsthand.evaluation.codearena.clients.client import (
+    ArenaClient,
+    ArenaUnreachableError,
+    JudgingTimeoutError,
+)
 from firsthand.evaluation.codearena.errors import AttemptAlreadyUsed, NotAuthorized
 
 from .conftest import add_problem, judge_all

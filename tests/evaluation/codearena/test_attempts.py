@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from firsthand.errors import InputError, NotFoundError
-from firsthand.evaluation.codearena.attempts import Attempt, Attempts, as_attempts, read_attempts
+from firsthand.evaluation.codearena.scores.attempts import Attempt, Attempts, as_attempts, read_attempts
 
 NOON = datetime(2024, 7, 30, 12, tzinfo=UTC)
 ATTEMPTS = [

@@ -7,9 +7,9 @@ import pytest
 
 from firsthand.claims.verdict import judge
 from firsthand.evaluation.codearena import check
-from firsthand.evaluation.codearena.attempts import Attempt
-from firsthand.evaluation.codearena.field import Cell, attempts_of, draw_field
-from firsthand.evaluation.codearena.points import score
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.field import Cell, attempts_of, draw_field
+from firsthand.evaluation.codearena.scores.points import score
 from firsthand.evaluation.codearena.trial import BoardRow, Judged, Pass, pairs_of, plain_points
 
 

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from firsthand.errors import InputError, OutputError
-from firsthand.evaluation.codearena import client as client_module
-from firsthand.evaluation.codearena import connections
-from firsthand.evaluation.codearena.calls import _ERRORS
-from firsthand.evaluation.codearena.client import (
+from firsthand.evaluation.codearena.clients import client as client_module
+from firsthand.evaluation.codearena.clients import connections
+from firsthand.evaluation.codearena.clients.calls import _ERRORS
+from firsthand.evaluation.codearena.clients.client import (
     ArenaClient,
     ArenaUnreachableError,
     JudgingTimeoutError,

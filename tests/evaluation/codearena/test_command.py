@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from firsthand.errors import InputError, NotFoundError
-from firsthand.evaluation.codearena.api import create_app
 from firsthand.evaluation.codearena.arena import Arena
 from firsthand.evaluation.codearena.command import TOKEN, app
 from firsthand.evaluation.codearena.refusals import UnknownAccount
+from firsthand.evaluation.codearena.service.api import create_app
 from firsthand.evaluation.codearena.settings import ArenaSettings
 from firsthand.serve import LiveServer
 

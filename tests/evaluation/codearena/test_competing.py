@@ -7,17 +7,17 @@ import json
 import pytest
 
 from firsthand.errors import InputError, OutputError
-from firsthand.evaluation.codearena import competing
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.client import ArenaClient
-from firsthand.evaluation.codearena.competing import Competed, compete
+from firsthand.evaluation.codearena.clients import competing
+from firsthand.evaluation.codearena.clients.client import ArenaClient
+from firsthand.evaluation.codearena.clients.competing import Competed, compete
+from firsthand.evaluation.codearena.clients.models import ModelFailedError, ModelUnavailableError, Reply
 from firsthand.evaluation.codearena.errors import (
     NotAuthorized,
     QueueFull,
     UnknownProblem,
     UnsupportedLanguage,
 )
-from firsthand.evaluation.codearena.models import ModelFailedError, ModelUnavailableError, Reply
 
 from .conftest import add_problem, judge_all
 from .door import ADDRESS, Door, InProcess
@@ -56,7 +56,7 @@ def door(ready):
 @pytest.fixture
 def judged(monkeypatch, ready):
     """Whoever waits has the arena judge meanwhile."""
-    from firsthand.evaluation.codearena import client
+    from firsthand.evaluation.codearena.clients import client
 
     monkeypatch.setattr(client.time, "sleep", lambda seconds: judge_all(ready))
 
@@ -164,7 +164,7 @@ def test_what_gives_no_program(ready, door, judged):
 
 
 def test_a_problem_that_nothing_can_be_judged_with(small):
-    from firsthand.evaluation.codearena.collection import Problem
+    from firsthand.evaluation.codearena.store.collection import Problem
 
     small.accounts.create("m", "llm")
     small.create_problem(Problem("bare", "Bare", "No cases."))
@@ -257,7 +257,7 @@ def test_a_journal_whose_last_line_was_cut_off(ready, door, judged, tmp_path):
 def test_no_key_is_written_anywhere(ready, door, judged, tmp_path, monkeypatch, caplog):
     import httpx
 
-    from firsthand.evaluation.codearena.models import EndpointModel
+    from firsthand.evaluation.codearena.clients.models import EndpointModel
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     caplog.set_level("DEBUG")

@@ -11,8 +11,8 @@ import time
 import pytest
 from sqlalchemy import event, func, select
 
-from firsthand.evaluation.codearena import tables
 from firsthand.evaluation.codearena.arena import Arena
+from firsthand.evaluation.codearena.store import tables
 
 from .conftest import PROCESSES, add_problem, judge_all, leases_over
 from .scripted import ScriptedGrader

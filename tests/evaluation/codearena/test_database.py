@@ -14,9 +14,9 @@ from sqlalchemy import CheckConstraint, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena import tables
-from firsthand.evaluation.codearena.database import absolute_url, open_database
-from firsthand.evaluation.codearena.events import note
+from firsthand.evaluation.codearena.store import tables
+from firsthand.evaluation.codearena.store.database import absolute_url, open_database
+from firsthand.evaluation.codearena.store.events import note
 
 from .conftest import add_problem
 
@@ -92,7 +92,7 @@ def test_several_that_make_the_tables_at_once_make_them_once(empty_url):
 
 
 def test_several_processes_make_the_tables_once(empty_url):
-    code = f"from firsthand.evaluation.codearena.database import open_database; open_database({empty_url!r})"
+    code = f"from firsthand.evaluation.codearena.store.database import open_database; open_database({empty_url!r})"
     makers = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)]
     for maker in makers:
         _, said = maker.communicate()

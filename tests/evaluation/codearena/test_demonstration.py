@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from firsthand.evaluation.codearena.bundled import bundled_problems
-from firsthand.evaluation.codearena.contestants import CONTESTANTS
 from firsthand.evaluation.codearena.demonstration import add_league, add_problems
+from firsthand.evaluation.codearena.grading.bundled import bundled_problems
+from firsthand.evaluation.codearena.grading.contestants import CONTESTANTS
 from firsthand.evaluation.codearena.serving import ADMIN, Started, first_start
 
 

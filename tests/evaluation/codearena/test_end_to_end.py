@@ -8,12 +8,12 @@ import signal
 import pytest
 
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.cases import NewCase, Program
-from firsthand.evaluation.codearena.collection import Problem
 from firsthand.evaluation.codearena.errors import SandboxUnavailable
-from firsthand.evaluation.codearena.isolation import open_sandbox
-from firsthand.evaluation.codearena.judges import Judges, JudgeSettings
-from firsthand.evaluation.codearena.sandboxed import SandboxGrader
+from firsthand.evaluation.codearena.grading.sandboxed import SandboxGrader
+from firsthand.evaluation.codearena.sandbox.isolation import open_sandbox
+from firsthand.evaluation.codearena.store.cases import NewCase, Program
+from firsthand.evaluation.codearena.store.collection import Problem
+from firsthand.evaluation.codearena.store.judges import Judges, JudgeSettings
 
 from .conftest import judge_all
 from .watched import LEASE_S, descendants, lives, until

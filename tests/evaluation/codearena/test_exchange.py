@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 
 from firsthand.errors import InputError, NotFoundError, OutputError
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.cases import NewCase, Program
-from firsthand.evaluation.codearena.exchange import export_arena, import_arena
-from firsthand.evaluation.codearena.exported import EXPORTED
-from firsthand.evaluation.codearena.tables import metadata
+from firsthand.evaluation.codearena.service.exchange import export_arena, import_arena
+from firsthand.evaluation.codearena.service.exported import EXPORTED
+from firsthand.evaluation.codearena.store.cases import NewCase, Program
+from firsthand.evaluation.codearena.store.tables import metadata
 
 from .conftest import add_problem, judge_all, sqlite_copy
 from .scripted import ScriptedGrader
@@ -62,7 +62,7 @@ def fill(arena, clock):
 
 def content(arena):
     """Every row as an export has it, and how many rows each table has."""
-    from firsthand.evaluation.codearena.exported import read_rows
+    from firsthand.evaluation.codearena.service.exported import read_rows
 
     with arena.database.read() as connection:
         rows = {name: list(read_rows(connection, table)) for name, table in EXPORTED.items()}
@@ -395,7 +395,7 @@ def test_parquet_that_is_not_whole_or_not_ours(small_full, small_empty, tmp_path
 
 
 def test_an_export_that_fails_leaves_the_old_one(small_full, tmp_path, monkeypatch):
-    from firsthand.evaluation.codearena import exchange
+    from firsthand.evaluation.codearena.service import exchange
 
     (tmp_path / "a.jsonl").write_text("old")
 
@@ -414,7 +414,7 @@ def test_an_export_that_fails_leaves_the_old_one(small_full, tmp_path, monkeypat
 
 def test_it_is_of_one_moment(full, tmp_path, monkeypatch):
     """A submission that comes while it is written is not half in it."""
-    from firsthand.evaluation.codearena import exchange
+    from firsthand.evaluation.codearena.service import exchange
 
     reading = exchange.read_rows
 

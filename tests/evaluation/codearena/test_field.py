@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 
 from firsthand.claims.intervals import t_estimate
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena.field import (
+from firsthand.evaluation.codearena.scores.field import (
     CELLS,
     CLEAN,
     RANKINGS,
@@ -20,8 +20,8 @@ from firsthand.evaluation.codearena.field import (
     leak_study,
     scores_in,
 )
-from firsthand.evaluation.codearena.points import score
-from firsthand.evaluation.codearena.ranks import kendall_tau_b
+from firsthand.evaluation.codearena.scores.points import score
+from firsthand.evaluation.codearena.scores.ranks import kendall_tau_b
 
 WIDE = [Cell(0.25, 0.75), Cell(0.5, 0.75)]
 

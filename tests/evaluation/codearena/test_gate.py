@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from firsthand.evaluation.codearena.gate import API_HEADERS
+from firsthand.evaluation.codearena.service.gate import API_HEADERS
 from firsthand.serve import LiveServer
 
 from .conftest import add_problem

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.attempts import Attempt
 from firsthand.evaluation.codearena.errors import AttemptAlreadyUsed
-from firsthand.evaluation.codearena.points import score
 from firsthand.evaluation.codearena.refusals import NotReady
-from firsthand.evaluation.codearena.score_table import ScoreTable
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.points import score
+from firsthand.evaluation.codearena.scores.score_table import ScoreTable
 
 from .conftest import Clock, add_problem, retries_now, sqlite_copy
 from .scripted import ScriptedGrader

@@ -16,10 +16,16 @@ from sqlalchemy.exc import OperationalError
 from firsthand.errors import InputError
 from firsthand.evaluation.codearena.arena import Arena
 from firsthand.evaluation.codearena.errors import SandboxUnavailable
-from firsthand.evaluation.codearena.judges import Judges, JudgeSettings, grader_named, judge_until, judges_on
-from firsthand.evaluation.codearena.presence import Presence, Voice
 from firsthand.evaluation.codearena.settings import ArenaSettings
-from firsthand.evaluation.codearena.tables import job
+from firsthand.evaluation.codearena.store.judges import (
+    Judges,
+    JudgeSettings,
+    grader_named,
+    judge_until,
+    judges_on,
+)
+from firsthand.evaluation.codearena.store.presence import Presence, Voice
+from firsthand.evaluation.codearena.store.tables import job
 
 from .scripted import ScriptedGrader
 from .watched import GRADER, HERE, judged_once, lives, settings_of, until
@@ -88,7 +94,7 @@ def test_a_judge_that_does_not_finish_in_time_is_killed_and_its_job_waits(league
 
 PARENT = """
 import sys, time
-from firsthand.evaluation.codearena.judges import Judges, JudgeSettings
+from firsthand.evaluation.codearena.store.judges import Judges, JudgeSettings
 
 if __name__ == "__main__":
     judges = Judges(JudgeSettings(sys.argv[1], grader=sys.argv[2]), 1)
@@ -168,7 +174,7 @@ def test_judges_that_cannot_be():
 
 
 def test_a_judge_is_heard_of_while_its_job_takes_long(small, monkeypatch, caplog):
-    monkeypatch.setattr("firsthand.evaluation.codearena.presence.HEARD_S", 0.03)
+    monkeypatch.setattr("firsthand.evaluation.codearena.store.presence.HEARD_S", 0.03)
     said = []
 
     class Counting(Presence):
@@ -226,7 +232,7 @@ def test_isolation_that_comes_later_is_found(league, monkeypatch, caplog):
         return ScriptedGrader()
 
     monkeypatch.setattr("tests.evaluation.codearena.scripted.ScriptedGrader", make)
-    monkeypatch.setattr("firsthand.evaluation.codearena.judges.NO_SANDBOX_S", 0.01)
+    monkeypatch.setattr("firsthand.evaluation.codearena.store.judges.NO_SANDBOX_S", 0.01)
     judge_until(settings_of(league), over)
     assert len(made) == 2
     assert league.submission(sid).verdict == "AC"

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import ttest_ind
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena.attempts import Attempt
-from firsthand.evaluation.codearena.leakage import acceptance_by_date, before_and_after, first_attempts
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.leakage import acceptance_by_date, before_and_after, first_attempts
 
 JUNE = date(2024, 6, 1)
 

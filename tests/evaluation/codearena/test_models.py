@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena import models
-from firsthand.evaluation.codearena.models import (
+from firsthand.evaluation.codearena.clients import models
+from firsthand.evaluation.codearena.clients.models import (
     CallableModel,
     EndpointModel,
     LocalModel,

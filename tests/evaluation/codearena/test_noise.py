@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena.attempts import Attempt
-from firsthand.evaluation.codearena.noise import compare_passes, flip_probability
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.noise import compare_passes, flip_probability
 
 
 def league(times):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from firsthand.evaluation.codearena.api import create_app
 from firsthand.evaluation.codearena.arena import Arena
+from firsthand.evaluation.codearena.service.api import create_app
 from firsthand.evaluation.codearena.settings import ArenaSettings
 from firsthand.serve import LiveServer
 

@@ -9,7 +9,7 @@ import firsthand
 from firsthand.evaluation import codearena
 
 ROOM = Path(codearena.__file__).parent
-STATIC, TEMPLATES = ROOM / "static", ROOM / "templates"
+STATIC, TEMPLATES = ROOM / "pages" / "static", ROOM / "pages" / "templates"
 
 
 def test_it_is_small_and_needs_nothing_from_elsewhere():
@@ -30,8 +30,8 @@ def test_templates_hold_nothing_inline_and_mark_little_as_safe():
         safe += [f"{path.name}: {found}" for found in re.findall(r"\{\{[^}]*\|\s*safe[^}]*\}\}", text)]
         assert "autoescape" not in text
     assert safe == [
-        "macros.html: {{ history.drawing|safe }}",  # made of numbers and escaped names by pages_history
-        "problem.html: {{ statement|safe }}",  # made by pages_statement
+        "macros.html: {{ history.drawing|safe }}",  # made of numbers and escaped names by `pages.history`
+        "problem.html: {{ statement|safe }}",  # made by `pages.statement`
     ]
 
 
@@ -52,7 +52,7 @@ def test_every_class_that_the_style_sheet_names_is_used():
     style = re.sub(r"/\*.*?\*/", "", (STATIC / "arena.css").read_text(encoding="utf-8"), flags=re.DOTALL)
     selectors = " ".join(re.findall(r"([^{}]*)\{", style))
     named = set(re.findall(r"\.([a-z][\w-]*)", selectors))
-    sources = [*TEMPLATES.iterdir(), ROOM / "pages_history.py", ROOM / "pages_words.py"]
+    sources = [*TEMPLATES.iterdir(), ROOM / "pages" / "history.py", ROOM / "pages" / "words.py"]
     used = " ".join(path.read_text(encoding="utf-8") for path in sources)
     numbered = {f"{name}-{number}" for name in ("line", "end", "name") for number in range(1, 7)}
     marks = {f"is-{mark}" for mark in ("ac", "wrong", "waiting", "judge")}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firsthand.evaluation.codearena.checkpoints import HistoryPoint
-from firsthand.evaluation.codearena.pages_history import _spread, history_of
+from firsthand.evaluation.codearena.pages.history import _spread, history_of
+from firsthand.evaluation.codearena.store.checkpoints import HistoryPoint
 
 from .pages_helpers import read_html
 

@@ -12,10 +12,10 @@ from datetime import timedelta
 from sqlalchemy import event, insert, select
 from starlette.testclient import TestClient
 
-from firsthand.evaluation.codearena import tables
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.standing import rescore
-from firsthand.evaluation.codearena.texts import new_sid
+from firsthand.evaluation.codearena.store import tables
+from firsthand.evaluation.codearena.store.standing import rescore
+from firsthand.evaluation.codearena.store.texts import new_sid
 
 from .conftest import add_problem
 from .pages_helpers import PEOPLE, client_of

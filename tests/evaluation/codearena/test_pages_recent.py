@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from firsthand.evaluation.codearena.pages_recent import Recent
+from firsthand.evaluation.codearena.pages.recent import Recent
 
 from .test_pages_sessions import Ticks
 

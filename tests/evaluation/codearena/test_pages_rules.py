@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firsthand.evaluation.codearena.pages_rules import board_address
+from firsthand.evaluation.codearena.pages.rules import board_address
 from firsthand.evaluation.codearena.refusals import InvalidRequest
-from firsthand.evaluation.codearena.rules import Rules
+from firsthand.evaluation.codearena.scores.rules import Rules
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,8}", fullmatch=True).filter(
     lambda name: name not in ("llm", "human", "all")

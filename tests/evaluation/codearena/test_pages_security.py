@@ -8,7 +8,7 @@ from http.cookies import SimpleCookie
 import pytest
 
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.pages_service import _way_on
+from firsthand.evaluation.codearena.pages.service import _way_on
 
 from . import pages_helpers
 from .conftest import add_problem

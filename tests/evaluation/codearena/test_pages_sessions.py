@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firsthand.evaluation.codearena.pages_sessions import Sessions
+from firsthand.evaluation.codearena.pages.sessions import Sessions
 
 
 class Ticks:

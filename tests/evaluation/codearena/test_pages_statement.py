@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firsthand.evaluation.codearena.pages_statement import statement_html
+from firsthand.evaluation.codearena.pages.statement import statement_html
 
 from .pages_helpers import Reader
 

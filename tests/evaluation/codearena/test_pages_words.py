@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 
 from firsthand.evaluation.codearena.errors import ArenaError
-from firsthand.evaluation.codearena.pages_words import (
+from firsthand.evaluation.codearena.pages.words import (
     WORDS_OF_STATUS,
     bytes_text,
     day_text,
@@ -18,7 +18,7 @@ from firsthand.evaluation.codearena.pages_words import (
     rules_in_words,
     said_of,
 )
-from firsthand.evaluation.codearena.rules import Rules
+from firsthand.evaluation.codearena.scores.rules import Rules
 
 
 @pytest.mark.parametrize(

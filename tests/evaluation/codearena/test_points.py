@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firsthand.errors import FirsthandError, InputError
-from firsthand.evaluation.codearena.attempts import Attempt
-from firsthand.evaluation.codearena.points import score
-from firsthand.evaluation.codearena.rules import Rules
-from firsthand.evaluation.codearena.score_table import performance_points
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.points import score
+from firsthand.evaluation.codearena.scores.rules import Rules
+from firsthand.evaluation.codearena.scores.score_table import performance_points
 
 from .slow_points import PROBLEMS, league, slow_score
 

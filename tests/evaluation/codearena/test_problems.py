@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from firsthand.evaluation.codearena.cases import NewCase, Program, Verified
-from firsthand.evaluation.codearena.collection import Problem
 from firsthand.evaluation.codearena.errors import (
     InvalidCase,
     InvalidSource,
@@ -18,6 +16,8 @@ from firsthand.evaluation.codearena.errors import (
     UnsupportedLanguage,
 )
 from firsthand.evaluation.codearena.refusals import Conflict, InvalidRequest, NotReady
+from firsthand.evaluation.codearena.store.cases import NewCase, Program, Verified
+from firsthand.evaluation.codearena.store.collection import Problem
 
 from .conftest import SHOUTS, add_problem, judge_all, retries_now
 from .scripted import ScriptedGrader
@@ -173,7 +173,7 @@ def test_a_grader_without_case_making_leaves_cases_to_others(arena):
 
 
 def test_a_judge_keeps_the_cases_of_few_problems_in_memory(arena, monkeypatch):
-    monkeypatch.setattr("firsthand.evaluation.codearena.judging._KEPT_CHARACTERS", 6)
+    monkeypatch.setattr("firsthand.evaluation.codearena.store.judging._KEPT_CHARACTERS", 6)
     arena.accounts.create("h", "human")
     for pid in ("one", "two", "three"):
         add_problem(arena, pid)

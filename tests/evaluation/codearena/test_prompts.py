@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firsthand.evaluation.codearena.clients.prompts import Asked, extract_code, messages_for
 from firsthand.evaluation.codearena.errors import UnsupportedLanguage
-from firsthand.evaluation.codearena.prompts import Asked, extract_code, messages_for
-from firsthand.evaluation.codearena.sandboxed import language_names
+from firsthand.evaluation.codearena.grading.sandboxed import language_names
 
 SUM = Asked("sum", "Sum", "Print the **sum**.\n", 1500, 65536, (("1 2\n", "3\n"), ("5", "5")))
 
@@ -47,7 +47,7 @@ def test_the_worked_examples_are_right(tmp_path):
     """In the languages that are installed here, run on what they are said to do."""
     import subprocess
 
-    from firsthand.evaluation.codearena.languages import find_language
+    from firsthand.evaluation.codearena.grading.languages import find_language
 
     ran = []
     for language in ("python", "javascript", "c", "cpp"):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firsthand.evaluation.codearena import access
-from firsthand.evaluation.codearena.api import create_app
-from firsthand.evaluation.codearena.rates import Buckets
+from firsthand.evaluation.codearena.service import access
+from firsthand.evaluation.codearena.service.api import create_app
+from firsthand.evaluation.codearena.service.rates import Buckets
 from firsthand.evaluation.codearena.settings import ArenaSettings
 
 from .conftest import add_problem

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena import ratings as ratings_module
-from firsthand.evaluation.codearena.attempts import Attempt
-from firsthand.evaluation.codearena.points import score
-from firsthand.evaluation.codearena.ratings import bradley_terry, pass_at_k
+from firsthand.evaluation.codearena.scores import ratings as ratings_module
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.points import score
+from firsthand.evaluation.codearena.scores.ratings import bradley_terry, pass_at_k
 
 from .slow_points import league
 

@@ -8,9 +8,9 @@ import types
 
 import pytest
 
-from firsthand.evaluation.codearena import ray_judges
-from firsthand.evaluation.codearena.judges import JudgeSettings, judges_on
-from firsthand.evaluation.codearena.ray_judges import Done, RayJudges, judge_one
+from firsthand.evaluation.codearena.store import ray_judges
+from firsthand.evaluation.codearena.store.judges import JudgeSettings, judges_on
+from firsthand.evaluation.codearena.store.ray_judges import Done, RayJudges, judge_one
 
 from .conftest import add_problem
 from .watched import HERE, judged_once, settings_of, until
@@ -114,7 +114,7 @@ def test_tasks_that_fail_are_said_and_others_follow(waiting, monkeypatch, caplog
 def test_where_no_node_can_isolate_it_is_said_and_no_more_are_sent(waiting, monkeypatch, caplog):
     fake = FakeRay(lambda number, settings: judge_one(settings))
     monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.setattr("firsthand.evaluation.codearena.ray_judges.NO_SANDBOX_S", 0.05)
+    monkeypatch.setattr("firsthand.evaluation.codearena.store.ray_judges.NO_SANDBOX_S", 0.05)
     settings = JudgeSettings(settings_of(waiting).database, grader=f"{HERE}:without_isolation")
     with caplog.at_level(logging.ERROR), RayJudges(settings, 2):
         until(lambda: any(judge.fault for judge in waiting.judges.seen()))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena.attempts import Attempt
-from firsthand.evaluation.codearena.noise import flip_probability
-from firsthand.evaluation.codearena.points import score
-from firsthand.evaluation.codearena.score_table import performance_points
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.noise import flip_probability
+from firsthand.evaluation.codearena.scores.points import score
+from firsthand.evaluation.codearena.scores.score_table import performance_points
 
 # Figure 3 of the paper: P1 5 points, P2 3 points, P3 5 points; ms of those who passed, None of those who failed
 PROBLEMS = {"P1": 5, "P2": 3, "P3": 5}

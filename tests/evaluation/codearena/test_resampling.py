@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena.attempts import Attempt
-from firsthand.evaluation.codearena.points import score
-from firsthand.evaluation.codearena.ranks import ranks_of
-from firsthand.evaluation.codearena.score_table import performance_points
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.points import score
+from firsthand.evaluation.codearena.scores.ranks import ranks_of
+from firsthand.evaluation.codearena.scores.score_table import performance_points
 
 from .slow_points import PROBLEMS, league
 
@@ -44,9 +45,7 @@ def test_a_weight_is_a_problem_that_comes_so_often(rules, attempts):
             for copy in range(count):
                 problems[number][f"{name}-{copy}"] = PROBLEMS[name]
                 copied[number] += [
-                    Attempt(a.user, f"{name}-{copy}", a.solved, a.runtime_ms, counted=a.counted, kind=a.kind)
-                    for a in attempts
-                    if a.problem == name
+                    replace(a, problem=f"{name}-{copy}") for a in attempts if a.problem == name
                 ]
     found = table.resampled(COUNTS)
     for number in range(len(COUNTS)):

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena.attempts import Attempt
-from firsthand.evaluation.codearena.points import problem_points, score
-from firsthand.evaluation.codearena.rules import Rules
-from firsthand.evaluation.codearena.score_table import PairRow, ProblemRow, table_of
-from firsthand.evaluation.codearena.scoreboard import Scoreboard
+from firsthand.evaluation.codearena.scores.attempts import Attempt
+from firsthand.evaluation.codearena.scores.points import problem_points, score
+from firsthand.evaluation.codearena.scores.rules import Rules
+from firsthand.evaluation.codearena.scores.score_table import PairRow, ProblemRow, table_of
+from firsthand.evaluation.codearena.scores.scoreboard import Scoreboard
 
 from .slow_points import PROBLEMS, league
 

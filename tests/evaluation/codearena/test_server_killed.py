@@ -19,7 +19,7 @@ from .scripted import ScriptedGrader
 
 SERVE = """
 import sys
-from firsthand.evaluation.codearena.api import create_app
+from firsthand.evaluation.codearena.service.api import create_app
 from firsthand.evaluation.codearena.settings import ArenaSettings
 from firsthand.serve import serve
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from firsthand.errors import InputError, MissingDependencyError
-from firsthand.evaluation.codearena.sources import Source, duplicate_sources, normalised_tokens
+from firsthand.evaluation.codearena.scores.sources import Source, duplicate_sources, normalised_tokens
 
 SIEVE = """
 def primes(limit):

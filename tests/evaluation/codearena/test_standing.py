@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import update
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena import tables
-from firsthand.evaluation.codearena.points import score
 from firsthand.evaluation.codearena.refusals import InvalidRequest, UnknownEntry
-from firsthand.evaluation.codearena.rescoring import rescore_all
+from firsthand.evaluation.codearena.scores.points import score
+from firsthand.evaluation.codearena.store import tables
+from firsthand.evaluation.codearena.store.rescoring import rescore_all
 
 from .conftest import add_problem, judge_all
 

@@ -11,9 +11,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from firsthand.evaluation.codearena import tables
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.editions import id_of, locked
 from firsthand.evaluation.codearena.errors import (
     AttemptAlreadyUsed,
     InvalidSource,
@@ -31,6 +29,8 @@ from firsthand.evaluation.codearena.refusals import (
     UnknownAccount,
     UnknownSubmission,
 )
+from firsthand.evaluation.codearena.store import tables
+from firsthand.evaluation.codearena.store.editions import id_of, locked
 
 from .conftest import PROCESSES, add_problem, judge_all, leases_over, retries_now
 from .scripted import ScriptedGrader
@@ -220,7 +220,7 @@ def test_who_and_what_is_not_there(ready):
     for sid in ("x", "9999999", "9" * 40, ""):
         with pytest.raises(UnknownSubmission):
             ready.submission(sid)
-    from firsthand.evaluation.codearena.collection import Problem
+    from firsthand.evaluation.codearena.store.collection import Problem
 
     ready.create_problem(Problem("bare", "Bare", ""))
     with pytest.raises(NotReady, match="no active test case"):
@@ -387,7 +387,7 @@ def test_what_a_program_says_is_kept_as_far_as_a_database_can(ready):
 
 
 def test_ids_sort_by_time():
-    from firsthand.evaluation.codearena.texts import new_sid
+    from firsthand.evaluation.codearena.store.texts import new_sid
 
     found = []
     for _ in range(5):

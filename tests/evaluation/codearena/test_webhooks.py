@@ -13,12 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from sqlalchemy import select, update
 
-from firsthand.evaluation.codearena import api, webhooks
 from firsthand.evaluation.codearena.arena import Arena
 from firsthand.evaluation.codearena.refusals import InvalidRequest, UnknownEntry
+from firsthand.evaluation.codearena.service import api, webhooks
+from firsthand.evaluation.codearena.service.webhooks import SIGNATURE, signature, verify_signature
 from firsthand.evaluation.codearena.settings import ArenaSettings
-from firsthand.evaluation.codearena.tables import delivery
-from firsthand.evaluation.codearena.webhooks import SIGNATURE, signature, verify_signature
+from firsthand.evaluation.codearena.store.tables import delivery
 
 from .conftest import add_problem, judge_all
 from .scripted import ScriptedGrader

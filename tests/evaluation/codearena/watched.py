@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.judges import JudgeSettings
+from firsthand.evaluation.codearena.store.judges import JudgeSettings
 
 HERE = "tests.evaluation.codearena.scripted"
 GRADER = f"{HERE}:ScriptedGrader"

@@ -20,26 +20,26 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal
 
-from firsthand.evaluation.codearena.accounts import Accounts, now
-from firsthand.evaluation.codearena.cases import CASE_BYTES, CaseLike, Cases, Program, StoredCase
-from firsthand.evaluation.codearena.checkpoints import Checkpoint, Checkpoints, HistoryPoint
-from firsthand.evaluation.codearena.collection import Collection as Problems
-from firsthand.evaluation.codearena.collection import Problem, StoredProblem
-from firsthand.evaluation.codearena.database import Database, open_database
-from firsthand.evaluation.codearena.events import Event, read_events
-from firsthand.evaluation.codearena.judging import Grader, Judge, this_machine
-from firsthand.evaluation.codearena.leakage import acceptance_by_date, before_and_after, first_attempts
-from firsthand.evaluation.codearena.presence import Presence
-from firsthand.evaluation.codearena.queue import LEASE_S, Queue
-from firsthand.evaluation.codearena.ratings import Ratings, bradley_terry, pass_at_k
-from firsthand.evaluation.codearena.rules import LeaveOut, Population, Rules
-from firsthand.evaluation.codearena.sandboxed import check_checker, known_language, sandbox_grader
-from firsthand.evaluation.codearena.score_table import ScoreTable
-from firsthand.evaluation.codearena.sources import duplicate_sources
-from firsthand.evaluation.codearena.standing import Audit, Standing
-from firsthand.evaluation.codearena.submissions import QUEUE_LIMIT, Machine, Submission, Submissions
-from firsthand.evaluation.codearena.texts import SOURCE_BYTES
-from firsthand.evaluation.codearena.webhooks import Webhooks
+from firsthand.evaluation.codearena.grading.sandboxed import check_checker, known_language, sandbox_grader
+from firsthand.evaluation.codearena.scores.leakage import acceptance_by_date, before_and_after, first_attempts
+from firsthand.evaluation.codearena.scores.ratings import Ratings, bradley_terry, pass_at_k
+from firsthand.evaluation.codearena.scores.rules import LeaveOut, Population, Rules
+from firsthand.evaluation.codearena.scores.score_table import ScoreTable
+from firsthand.evaluation.codearena.scores.sources import duplicate_sources
+from firsthand.evaluation.codearena.service.webhooks import Webhooks
+from firsthand.evaluation.codearena.store.accounts import Accounts, now
+from firsthand.evaluation.codearena.store.cases import CASE_BYTES, CaseLike, Cases, Program, StoredCase
+from firsthand.evaluation.codearena.store.checkpoints import Checkpoint, Checkpoints, HistoryPoint
+from firsthand.evaluation.codearena.store.collection import Collection as Problems
+from firsthand.evaluation.codearena.store.collection import Problem, StoredProblem
+from firsthand.evaluation.codearena.store.database import Database, open_database
+from firsthand.evaluation.codearena.store.events import Event, read_events
+from firsthand.evaluation.codearena.store.judging import Grader, Judge, this_machine
+from firsthand.evaluation.codearena.store.presence import Presence
+from firsthand.evaluation.codearena.store.queue import LEASE_S, Queue
+from firsthand.evaluation.codearena.store.standing import Audit, Standing
+from firsthand.evaluation.codearena.store.submissions import QUEUE_LIMIT, Machine, Submission, Submissions
+from firsthand.evaluation.codearena.store.texts import SOURCE_BYTES
 
 __all__ = ["Arena", "Method"]
 

@@ -18,9 +18,9 @@ from typing import Any
 from firsthand.claims import Measurement, Observation
 from firsthand.errors import MissingDependencyError
 from firsthand.evaluation.codearena.errors import SandboxUnavailable
-from firsthand.evaluation.codearena.field import Cell, leak_study
-from firsthand.evaluation.codearena.isolation import examine
+from firsthand.evaluation.codearena.sandbox.isolation import examine
 from firsthand.evaluation.codearena.scales import NARROW, SEEDS, SERVED_EVERY, SIZES, WIDE
+from firsthand.evaluation.codearena.scores.field import Cell, leak_study
 from firsthand.evaluation.codearena.trial import Pass, judge_league, pairs_of
 
 __all__ = ["SEEDS", "TIMED", "charts", "measure", "require"]

@@ -19,7 +19,7 @@ from firsthand.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from firsthand.evaluation.codearena.arena import Arena
-    from firsthand.evaluation.codearena.client import ArenaClient
+    from firsthand.evaluation.codearena.clients.client import ArenaClient
     from firsthand.evaluation.codearena.settings import ArenaSettings
 
 __all__ = ["app"]
@@ -135,7 +135,7 @@ def judge_command(
     settings = _settings(
         config, database=database, repeats=repeats, grade_all=grade_all, host_class=host_class
     )
-    from firsthand.evaluation.codearena.isolation import examine
+    from firsthand.evaluation.codearena.sandbox.isolation import examine
     from firsthand.evaluation.codearena.serving import judge_what_waits
 
     if backend == "local":
@@ -149,8 +149,8 @@ def doctor_command(as_json: AsJson = False) -> None:
     """Say what isolation this machine gives a judged program, and which languages it can judge; exit 1 if none."""
     from dataclasses import asdict
 
-    from firsthand.evaluation.codearena.isolation import examine
-    from firsthand.evaluation.codearena.languages import languages
+    from firsthand.evaluation.codearena.grading.languages import languages
+    from firsthand.evaluation.codearena.sandbox.isolation import examine
 
     found = examine()
     known = languages().values()
@@ -192,7 +192,7 @@ def import_command(
     as_json: AsJson = False,
 ) -> None:
     """Import an export into an arena's database, wholly or not at all; what is there already stays."""
-    from firsthand.evaluation.codearena.exchange import import_arena
+    from firsthand.evaluation.codearena.service.exchange import import_arena
 
     with _arena(_settings(None, database=database)) as arena:
         counts = import_arena(arena.database, path)
@@ -217,7 +217,7 @@ def export_command(
             client.export(path, "jsonl" if path.suffix == ".jsonl" else "parquet")
         typer.echo(json.dumps({"path": str(path)}) if as_json else str(path))
         return
-    from firsthand.evaluation.codearena.exchange import export_arena
+    from firsthand.evaluation.codearena.service.exchange import export_arena
 
     with _arena(_settings(None, database=database), must_exist=True) as arena:
         counts = export_arena(arena.database, path)
@@ -299,8 +299,8 @@ def compete_command(
     """
     if (url is None) == (database is None):
         raise InputError("give --url, or --database and --user")
-    from firsthand.evaluation.codearena.competing import Competed, Competition, compete
-    from firsthand.evaluation.codearena.models import open_model
+    from firsthand.evaluation.codearena.clients.competing import Competed, Competition, compete
+    from firsthand.evaluation.codearena.clients.models import open_model
     from firsthand.evaluation.codearena.refusals import UnknownAccount
 
     def told(one: Competed) -> None:
@@ -416,9 +416,9 @@ def _board_here(
     bootstrap: int,
 ) -> dict[str, Any]:
     """The board of a file, or of a database of this machine, in the shape of the API's answer."""
-    from firsthand.evaluation.codearena.attempts import read_attempts
-    from firsthand.evaluation.codearena.points import score
-    from firsthand.evaluation.codearena.ratings import bradley_terry, pass_at_k
+    from firsthand.evaluation.codearena.scores.attempts import read_attempts
+    from firsthand.evaluation.codearena.scores.points import score
+    from firsthand.evaluation.codearena.scores.ratings import bradley_terry, pass_at_k
 
     people = rules["population"]
     given = {
@@ -598,7 +598,7 @@ def _print_config(verb: str) -> None:
 
 def _arena(settings: ArenaSettings, *, must_exist: bool = False) -> Arena:
     """The arena of the settings' database; a file that is not there is an error where it must be."""
-    from firsthand.evaluation.codearena.api import open_arena
+    from firsthand.evaluation.codearena.service.api import open_arena
 
     file = settings.database.removeprefix("sqlite:///")
     if must_exist and file != settings.database and not Path(file).is_file():
@@ -607,7 +607,7 @@ def _arena(settings: ArenaSettings, *, must_exist: bool = False) -> Arena:
 
 
 def _client(url: str, token_file: Path | None, *, required: bool = True) -> ArenaClient:
-    from firsthand.evaluation.codearena.client import ArenaClient
+    from firsthand.evaluation.codearena.clients.client import ArenaClient
 
     token = os.environ.get(TOKEN, "").strip()
     if token_file is not None:
@@ -623,7 +623,7 @@ def _client(url: str, token_file: Path | None, *, required: bool = True) -> Aren
 
 
 def _language_of(path: Path) -> str:
-    from firsthand.evaluation.codearena.languages import languages
+    from firsthand.evaluation.codearena.grading.languages import languages
 
     for language in languages().values():
         if language.extension == path.suffix:

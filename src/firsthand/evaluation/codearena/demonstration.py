@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from firsthand.evaluation.codearena.arena import Arena
-from firsthand.evaluation.codearena.bundled import BundledProblem, bundled_problems
-from firsthand.evaluation.codearena.cases import NewCase, Program
-from firsthand.evaluation.codearena.collection import Problem
-from firsthand.evaluation.codearena.contestants import CONTESTANTS, ScriptedSubmission, league
+from firsthand.evaluation.codearena.grading.bundled import BundledProblem, bundled_problems
+from firsthand.evaluation.codearena.grading.contestants import CONTESTANTS, ScriptedSubmission, league
+from firsthand.evaluation.codearena.store.cases import NewCase, Program
+from firsthand.evaluation.codearena.store.collection import Problem
 
 __all__ = ["add_league", "add_problems", "as_problem", "sample_cases"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from firsthand.evaluation.codearena.field import CELLS, Cell
+from firsthand.evaluation.codearena.scores.field import CELLS, Cell
 
 __all__ = ["NARROW", "SEEDS", "SERVED_EVERY", "SIZES", "WIDE", "Size"]
 

@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from firsthand.evaluation.codearena.api import create_app, open_arena
 from firsthand.evaluation.codearena.arena import Arena
 from firsthand.evaluation.codearena.demonstration import add_league, add_problems
-from firsthand.evaluation.codearena.judges import Backend, JudgeSettings, judges_on
+from firsthand.evaluation.codearena.service.api import create_app, open_arena
 from firsthand.evaluation.codearena.settings import ArenaSettings
+from firsthand.evaluation.codearena.store.judges import Backend, JudgeSettings, judges_on
 from firsthand.serve import serve
 
 __all__ = ["ADMIN", "Started", "first_start", "judge_what_waits", "serve_arena"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from firsthand.evaluation.codearena.queue import LEASE_S
-from firsthand.evaluation.codearena.submissions import QUEUE_LIMIT
+from firsthand.evaluation.codearena.store.queue import LEASE_S
+from firsthand.evaluation.codearena.store.submissions import QUEUE_LIMIT
 from firsthand.launch.settings import Settings
 
 __all__ = ["ArenaSettings"]

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firsthand.evaluation.codearena.api import create_app, open_arena
-from firsthand.evaluation.codearena.bundled import bundled_problems
-from firsthand.evaluation.codearena.client import ArenaClient
-from firsthand.evaluation.codearena.contestants import CONTESTANTS, ScriptedSubmission, league
+from firsthand.evaluation.codearena.clients.client import ArenaClient
 from firsthand.evaluation.codearena.demonstration import add_problems
+from firsthand.evaluation.codearena.grading.bundled import bundled_problems
+from firsthand.evaluation.codearena.grading.contestants import CONTESTANTS, ScriptedSubmission, league
+from firsthand.evaluation.codearena.service.api import create_app, open_arena
 from firsthand.evaluation.codearena.serving import ADMIN, first_start
 from firsthand.evaluation.codearena.settings import ArenaSettings
 from firsthand.serve import LiveServer

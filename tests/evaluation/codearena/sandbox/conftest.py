@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from firsthand.evaluation.codearena.bubblewrap import BubblewrapSandbox
-from firsthand.evaluation.codearena.grading import Case, Grade, Task, grade
-from firsthand.evaluation.codearena.isolation import examine, open_sandbox
-from firsthand.evaluation.codearena.languages import Language, find_language
+from firsthand.evaluation.codearena.grading.grading import Case, Grade, Task, grade
+from firsthand.evaluation.codearena.grading.languages import Language, find_language
+from firsthand.evaluation.codearena.sandbox.bubblewrap import BubblewrapSandbox
+from firsthand.evaluation.codearena.sandbox.isolation import examine, open_sandbox
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from firsthand.evaluation.codearena.limits import Limits
+from firsthand.evaluation.codearena.sandbox.limits import Limits
 
 from .conftest import judged, language
 from .processes import long_time, running, wait_until
@@ -638,7 +638,7 @@ COMPILER_BOMBS = {
 @pytest.mark.parametrize("name", COMPILER_BOMBS)
 def test_compiler_bombs(contains, sandbox, monkeypatch, name):
     quick = Limits(cpu_s=0.5, wall_s=20, memory_mb=192, processes=64, output_kb=4096, file_mb=32)
-    monkeypatch.setattr("firsthand.evaluation.codearena.grading.COMPILE_LIMITS", quick)
+    monkeypatch.setattr("firsthand.evaluation.codearena.grading.grading.COMPILE_LIMITS", quick)
     slug, source = COMPILER_BOMBS[name]
     grade = judged(sandbox, source, slug=slug)
     assert grade.verdict == "CE", grade

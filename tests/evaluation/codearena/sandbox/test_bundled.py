@@ -10,11 +10,16 @@ from dataclasses import replace
 
 import pytest
 
-from firsthand.evaluation.codearena import bundled
-from firsthand.evaluation.codearena.bundled import bundled_problem, bundled_problems, make_cases, write_cases
-from firsthand.evaluation.codearena.checkers import parse_checker
 from firsthand.evaluation.codearena.errors import InvalidCase, UnknownProblem
-from firsthand.evaluation.codearena.grading import grade
+from firsthand.evaluation.codearena.grading import bundled
+from firsthand.evaluation.codearena.grading.bundled import (
+    bundled_problem,
+    bundled_problems,
+    make_cases,
+    write_cases,
+)
+from firsthand.evaluation.codearena.grading.checkers import parse_checker
+from firsthand.evaluation.codearena.grading.grading import grade
 
 from .conftest import language
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from firsthand.evaluation.codearena import cgroups
-from firsthand.evaluation.codearena.cgroups import (
+from firsthand.evaluation.codearena.sandbox import cgroups
+from firsthand.evaluation.codearena.sandbox.cgroups import (
     NoCgroupsError,
     V1Cgroups,
     V2Cgroups,
     find_cgroups,
     mounted_hierarchies,
 )
-from firsthand.evaluation.codearena.limits import Limits
+from firsthand.evaluation.codearena.sandbox.limits import Limits
 
 from .processes import wait_until
 

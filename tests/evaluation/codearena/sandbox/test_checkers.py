@@ -7,11 +7,11 @@ import time
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from firsthand.evaluation.codearena.checkers import CHECKERS, Checker, parse_checker
 from firsthand.evaluation.codearena.errors import InvalidCase
+from firsthand.evaluation.codearena.grading.checkers import CHECKERS, Checker, parse_checker
 
 COMPARING = [name for name in CHECKERS if name != "custom"]
 
@@ -119,6 +119,7 @@ def test_floats_take_what_is_within_either_tolerance(value, rel):
         assert said(f"floats(rel={rel!r}, abs=0)", repr(value), repr(near)) is None
 
 
+@example("--")  # signs in a text are no signs
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from firsthand.evaluation.codearena.bundled import bundled_problem, bundled_problems
-from firsthand.evaluation.codearena.contestants import CONTESTANTS, ScriptedSubmission, league
-from firsthand.evaluation.codearena.grading import grade, readable_source
-from firsthand.evaluation.codearena.languages import find_language
+from firsthand.evaluation.codearena.grading.bundled import bundled_problem, bundled_problems
+from firsthand.evaluation.codearena.grading.contestants import CONTESTANTS, ScriptedSubmission, league
+from firsthand.evaluation.codearena.grading.grading import grade, readable_source
+from firsthand.evaluation.codearena.grading.languages import find_language
 
 from .conftest import language
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from firsthand.evaluation.codearena.errors import InvalidCase, SandboxFailed, UnsupportedLanguage
-from firsthand.evaluation.codearena.generation import Solution, generate_inputs, validate_cases
-from firsthand.evaluation.codearena.grading import Case, Task
+from firsthand.evaluation.codearena.grading.generation import Solution, generate_inputs, validate_cases
+from firsthand.evaluation.codearena.grading.grading import Case, Task
 
 from .conftest import language
 from .test_grading import CASES, Table, failing, result

@@ -22,7 +22,7 @@ from firsthand.evaluation.codearena.errors import (
     SourceTooLarge,
     UnsupportedLanguage,
 )
-from firsthand.evaluation.codearena.grading import (
+from firsthand.evaluation.codearena.grading.grading import (
     VERDICTS,
     Case,
     Task,
@@ -31,8 +31,8 @@ from firsthand.evaluation.codearena.grading import (
     readable_source,
     worst,
 )
-from firsthand.evaluation.codearena.languages import Language, find_language
-from firsthand.evaluation.codearena.limits import RunResult
+from firsthand.evaluation.codearena.grading.languages import Language, find_language
+from firsthand.evaluation.codearena.sandbox.limits import RunResult
 
 from .conftest import judged, language
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from firsthand.errors import FirsthandError
-from firsthand.evaluation.codearena import bubblewrap, isolation, processes, seccomp
 from firsthand.evaluation.codearena.errors import SandboxUnavailable
-from firsthand.evaluation.codearena.isolation import Isolation, Item, examine, open_sandbox
-from firsthand.evaluation.codearena.limits import Limits
-from firsthand.evaluation.codearena.sandboxed import sandbox_grader
+from firsthand.evaluation.codearena.grading.sandboxed import sandbox_grader
+from firsthand.evaluation.codearena.sandbox import bubblewrap, isolation, processes, seccomp
+from firsthand.evaluation.codearena.sandbox.isolation import Isolation, Item, examine, open_sandbox
+from firsthand.evaluation.codearena.sandbox.limits import Limits
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_a_fault_while_looking_is_no_isolation_and_leaves_nothing(isolated, monk
 NO_MORE_NAMESPACES = """
 import json
 open("/proc/sys/user/max_user_namespaces", "w").write("0")
-from firsthand.evaluation.codearena.isolation import examine, open_sandbox
+from firsthand.evaluation.codearena.sandbox.isolation import examine, open_sandbox
 try:
     open_sandbox(cgroups=False)
 except Exception as error:

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from firsthand.evaluation.codearena.bubblewrap import BubblewrapSandbox
-from firsthand.evaluation.codearena.isolation import open_sandbox
-from firsthand.evaluation.codearena.leftovers import PREFIX, LockedFolder, abandoned
-from firsthand.evaluation.codearena.processes import Sampler
+from firsthand.evaluation.codearena.sandbox.bubblewrap import BubblewrapSandbox
+from firsthand.evaluation.codearena.sandbox.isolation import open_sandbox
+from firsthand.evaluation.codearena.sandbox.leftovers import PREFIX, LockedFolder, abandoned
+from firsthand.evaluation.codearena.sandbox.processes import Sampler
 
 from .processes import long_time, mentioning, running, wait_until
 
 JUDGE = """
 import json, sys
-from firsthand.evaluation.codearena.isolation import open_sandbox
-from firsthand.evaluation.codearena.limits import Limits
+from firsthand.evaluation.codearena.sandbox.isolation import open_sandbox
+from firsthand.evaluation.codearena.sandbox.limits import Limits
 
 with open_sandbox(cgroups=sys.argv[1] == "cgroups") as sandbox:
     print(json.dumps([str(sandbox._folder.path), sandbox.meters.place]), flush=True)
@@ -124,7 +124,7 @@ def test_only_what_nobody_holds_is_abandoned(tmp_path):
 
 
 def test_a_folder_that_a_sweep_took_at_its_birth_is_made_again(tmp_path, monkeypatch):
-    import firsthand.evaluation.codearena.leftovers as leftovers
+    import firsthand.evaluation.codearena.sandbox.leftovers as leftovers
 
     lock, calls = leftovers._lock, []
 

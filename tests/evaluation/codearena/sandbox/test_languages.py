@@ -6,8 +6,8 @@ import pytest
 
 from firsthand.errors import InputError
 from firsthand.evaluation.codearena.errors import UnsupportedLanguage
-from firsthand.evaluation.codearena.languages import Language, find_language, languages, read_language
-from firsthand.evaluation.codearena.limits import Limits
+from firsthand.evaluation.codearena.grading.languages import Language, find_language, languages, read_language
+from firsthand.evaluation.codearena.sandbox.limits import Limits
 
 from .conftest import judged
 from .programs import PROGRAMS
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_there_and_one_that_is_no_text(tmp_path):
 
 
 def test_a_language_is_added_by_a_file(sandbox, tmp_path):
-    from firsthand.evaluation.codearena.grading import Case, Task, grade
+    from firsthand.evaluation.codearena.grading.grading import Case, Task, grade
 
     path = tmp_path / "shell.toml"
     path.write_text(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena.limits import Limits
+from firsthand.evaluation.codearena.sandbox.limits import Limits
 
 NAMES = [one.name for one in fields(Limits)]
 

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from firsthand.evaluation.codearena import processes
-from firsthand.evaluation.codearena.limits import Limits
-from firsthand.evaluation.codearena.processes import ProcessTree, Sampler, missing_for_sampling, run_ms
+from firsthand.evaluation.codearena.sandbox import processes
+from firsthand.evaluation.codearena.sandbox.limits import Limits
+from firsthand.evaluation.codearena.sandbox.processes import (
+    ProcessTree,
+    Sampler,
+    missing_for_sampling,
+    run_ms,
+)
 
 from .processes import wait_until
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from firsthand.errors import InputError
-from firsthand.evaluation.codearena.bubblewrap import BubblewrapSandbox
-from firsthand.evaluation.codearena.limits import Limits
-from firsthand.evaluation.codearena.runs import PreparedRun
+from firsthand.evaluation.codearena.sandbox.bubblewrap import BubblewrapSandbox
+from firsthand.evaluation.codearena.sandbox.limits import Limits
+from firsthand.evaluation.codearena.sandbox.runs import PreparedRun
 
 from .processes import long_time, mentioning, running, wait_until
 
@@ -239,7 +239,7 @@ def test_a_box_that_cannot_be_made_is_the_sandbox_s_fault(sandbox, monkeypatch):
 def test_a_box_that_is_not_ready_in_time_is_the_sandbox_s_fault(sandbox, monkeypatch):
     word = long_time()
     for patience in ("_SETUP_PATIENCE_S", "_LEAVE_PATIENCE_S"):
-        monkeypatch.setattr(f"firsthand.evaluation.codearena.runs.{patience}", 0.05)
+        monkeypatch.setattr(f"firsthand.evaluation.codearena.sandbox.runs.{patience}", 0.05)
     monkeypatch.setattr(sandbox, "_prefix", ["/bin/sh", "-c", f"exec sleep {word}"])
     result = sandbox.run(["/bin/true"])
     assert result.status == "internal"
@@ -260,7 +260,7 @@ def test_folders_and_groups_are_gone_when_the_sandbox_is_closed(sandbox):
 
 UNCLOSED = """
 import json, os, sys
-from firsthand.evaluation.codearena.isolation import open_sandbox
+from firsthand.evaluation.codearena.sandbox.isolation import open_sandbox
 sandbox = open_sandbox()
 print(json.dumps([str(sandbox._folder.path), sandbox.meters.place]))
 if os.fork() == 0:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from firsthand.evaluation.codearena.cases import Program
 from firsthand.evaluation.codearena.errors import InvalidCase, UnsupportedLanguage
-from firsthand.evaluation.codearena.grading import Case, Task
-from firsthand.evaluation.codearena.judging import CaseMaker, Submitted
-from firsthand.evaluation.codearena.languages import languages
-from firsthand.evaluation.codearena.sandboxed import (
+from firsthand.evaluation.codearena.grading.grading import Case, Task
+from firsthand.evaluation.codearena.grading.languages import languages
+from firsthand.evaluation.codearena.grading.sandboxed import (
     SandboxGrader,
     check_checker,
     known_language,
     language_names,
     sandbox_grader,
 )
+from firsthand.evaluation.codearena.store.cases import Program
+from firsthand.evaluation.codearena.store.judging import CaseMaker, Submitted
 
 TASK = Task((Case("1 2\n", "3\n", 1), Case("5 6\n", "11\n", 2)))
 

@@ -1,0 +1,1 @@
+"""Asking an arena over HTTP, and models that compete in it."""

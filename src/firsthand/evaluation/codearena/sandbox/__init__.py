@@ -1,0 +1,1 @@
+"""Running a program that nobody trusts, and knowing what it used."""

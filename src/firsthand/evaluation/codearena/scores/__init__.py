@@ -1,0 +1,1 @@
+"""Attempts, points, boards, ratings and what tells of leaks, as pure functions."""

@@ -1,0 +1,1 @@
+"""An arena in a database: accounts, problems, submissions, the queue, judges, boards."""
