@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from firsthand.errors import InputError
 from firsthand.evaluation.codearena.store import tables
-from firsthand.evaluation.codearena.store.database import absolute_url, open_database
+from firsthand.evaluation.codearena.store.database import _keep_a_log, absolute_url, open_database
 from firsthand.evaluation.codearena.store.events import note
 
 from .conftest import add_problem
@@ -89,6 +89,28 @@ def test_several_that_make_the_tables_at_once_make_them_once(empty_url):
     with database.read() as connection:
         assert len(connection.execute(text("SELECT * FROM alembic_version")).all()) == 1
     database.close()
+
+
+def test_a_log_is_kept_once_nobody_is_at_the_file():
+    """SQLite's busy timeout does not hold for the change of a journal."""
+
+    class Busy:
+        asked = 0
+
+        def execute(self, statement):
+            self.asked += 1
+            if self.asked < 3:
+                raise sqlite3.OperationalError("database is locked")
+
+    class Broken:
+        def execute(self, statement):
+            raise sqlite3.OperationalError("disk I/O error")
+
+    busy = Busy()
+    _keep_a_log(busy)
+    assert busy.asked == 3
+    with pytest.raises(sqlite3.OperationalError, match="disk"):
+        _keep_a_log(Broken())
 
 
 def test_several_processes_make_the_tables_once(empty_url):

@@ -119,7 +119,8 @@ def test_a_token_in_an_address_is_refused(door, path):
 
 def test_no_log_has_a_token_a_source_or_a_webhooks_address(door, caplog):
     """uvicorn's log and ours, of every kind of request, as loud as they go."""
-    caplog.set_level(logging.DEBUG)
+    for name in (None, "firsthand", "firsthand.serve"):  # whatever level a command left behind
+        caplog.set_level(logging.DEBUG, logger=name)
     secrets = [door.tokens["m"], SECRET, "a-wrong-token", "hooks-secret", "the-source-text"]
     headers = {"Authorization": f"Bearer {door.tokens['m']}"}
     source = {"problem": "sum", "language": "python", "source": "AC 1 the-source-text"}
