@@ -166,15 +166,66 @@ def test_pieces_before_and_after(tokenizer):
     assert unclean.after.word == "\u0301x"
 
 
-def test_a_left_context_that_changes_is_told(tokenizer):
-    """Without a space between them the word's letters reach into the token before."""
-    text = "in(significant"
-    report = piece_report(text, (3, 14), "qzx", tokenizer)
-    assert report.same_left
-    merging = piece_report("the community n al", (14, 15), "x", tokenizer)
-    assert merging.same_left == (
-        tokenizer("the community n")["input_ids"][:-1] == tokenizer("the community x")["input_ids"][:-1]
+def built(vocabulary, merges, split=None, normalizer=None):
+    """A BPE tokenizer whose tokens may reach over the ends of words; what it does not know it drops."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE({piece: number for number, piece in enumerate(vocabulary)}, merges))
+    if split:
+        backend.pre_tokenizer = pre_tokenizers.Split(Regex(split), "isolated")
+    if normalizer:
+        backend.normalizer = normalizer
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+def test_a_left_context_that_changes_is_told():
+    looking_ahead = built([*"abcd", "aa"], [("a", "a")], "a+(?=d)|.")
+    assert piece_report("aad", (2, 3), "dd", looking_ahead).same_left
+    report = piece_report("aad", (2, 3), "c", looking_ahead)
+    assert [report.before.tokens, report.after.tokens, report.same_left] == [(1, 1), (2, 2), False]
+
+
+def test_tokens_that_reach_over_a_words_end():
+    """A word whose token holds a full stop is no target, and a word that would be so is no wrong word."""
+    reaching = built([*"abc. ", "c."], [("c", ".")])
+    with pytest.raises(TargetNotFound, match=r"shares a token with '\.' beside it"):
+        locate("aabc.", (0, 4), reaching)
+    options = {"min_len": 4, "single_token": False, "region": "any"}
+    found = {pick_target("aabc. aacb abca ", reaching, seed=seed, **options).word for seed in range(20)}
+    assert found == {"aacb", "abca"}
+    with pytest.raises(TargetNotFound, match="4 letters that can be scrambled, occurs once"):
+        pick_target("aabc.", reaching, **options)
+    target = locate("aacb.", (0, 4), reaching)
+    for seed in range(5):
+        assert pick_wrong_word("aacb.", target, ["abac", "abca"], reaching, seed=seed)[1].word == "abca"
+
+
+def test_a_word_that_the_tokenizer_drops():
+    with pytest.raises(TargetNotFound, match="no token covers 'xyz' at characters 1 to 4"):
+        locate("axyz", (1, 4), built("abc", []))
+
+
+def test_pieces_of_sentencepiece():
+    """As Gemma has them: a space is "▁", at the beginning of a text too where there is one."""
+    from tokenizers import normalizers
+
+    metaspace = built(
+        [*"▁abc", "▁a", "▁ab", "bc"],
+        [("▁", "a"), ("▁a", "b"), ("b", "c")],
+        None,
+        normalizers.Replace(" ", "▁"),
     )
+    for text, span, pieces in (
+        ("c abc", (2, 5), ("▁ab", "c")),
+        ("abc", (0, 3), ("a", "bc")),
+        ("c bca", (2, 5), ("▁", "bc", "a")),
+        ("c  abc", (3, 6), ("▁ab", "c")),
+    ):
+        found = locate(text, span, metaspace)
+        assert (found.word, found.pieces) == (text[slice(*span)], pieces)
+    report = piece_report("c abc", (2, 5), "bca", metaspace)
+    assert (report.same_left, report.before.tokens[0], report.after.tokens[0]) == (True, 1, 1)
 
 
 def test_a_wrong_word_in_the_slot(tokenizer):

@@ -19,23 +19,22 @@ Knows a table of scores. Knows no model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firsthand.claims.intervals import UndecidedError, bootstrap_estimate
+from firsthand.claims.intervals import UndecidedError
 from firsthand.errors import InputError
-from firsthand.evaluation.typoglycemia.doses import checked_count
+from firsthand.evaluation.typoglycemia.resampling import WordEstimate, by_word, over_words, resampled_means
 from firsthand.evaluation.typoglycemia.scores import Arm, Grid, Scores, as_scores
 from firsthand.evaluation.typoglycemia.similarity import rescaled_score
 
 __all__ = [
     "DoseScore",
     "VarianceShares",
-    "WordEstimate",
     "context_over_form",
     "dose_slope",
     "effect",
@@ -46,19 +45,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-_FEWEST_WORDS = 30
-
-
-@dataclass(frozen=True)
-class WordEstimate:
-    """A value with its interval over words."""
-
-    value: float
-    low: float
-    high: float
-    level: float
-    words: int
-    method: str
 
 
 @dataclass(frozen=True)
@@ -121,8 +107,8 @@ def effect(
         cos = table.grid(arm, layer=layer, srs=(one, other), cis=at).cos.mean(2)  # (items, 2)
     else:
         cos = table.grid(arm, layer=layer, srs=at, cis=(one, other)).cos.mean(1)
-    words = _by_word(table.words, cos[:, 0] - cos[:, 1])
-    return _estimate(words, lambda mean: float(mean), n_boot, seed, level)
+    words = by_word(table.words, cos[:, 0] - cos[:, 1])
+    return over_words(words, lambda mean: float(mean), n_boot, seed, level)
 
 
 def dose_slope(
@@ -155,7 +141,7 @@ def dose_slope(
     sums = np.stack([(x * y).sum(1), (x * x).sum(1)], axis=1)  # (items, 2)
     if sums[:, 1].sum() < 1e-12:
         raise InputError("a slope needs items with two realised doses; every item has one")
-    return _estimate(_by_word(grid.words, sums), _quotient, n_boot, seed, level)
+    return over_words(by_word(grid.words, sums), _quotient, n_boot, seed, level)
 
 
 def rescaled_by_dose(
@@ -211,7 +197,7 @@ def rescaled_slope(
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(x @ rescaled_score(*mean[:3], undefined="nan") / (x @ x))
 
-    return _estimate(words, slope, n_boot, seed, level)
+    return over_words(words, slope, n_boot, seed, level)
 
 
 def zero_dose(
@@ -239,20 +225,14 @@ def zero_dose(
     """
     levels, words = _three_arms(as_scores(scores), ci, srs, layer)
     _check_defined(levels, words)
-    n, draws = len(words), checked_count(n_boot, "n_boot", 1)
-    _check_level(level)
-    if n < _FEWEST_WORDS:
-        raise UndecidedError(f"a bootstrap interval needs at least {_FEWEST_WORDS} words, there are {n}")
-    drawn = np.random.default_rng(seed).integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=draws * n).reshape(draws, n)
-    means = (counts @ words.reshape(n, -1) / n).reshape(draws, *words.shape[1:])  # (draws, 4, srs)
+    means = resampled_means(words, n_boot=n_boot, seed=seed, level=level)  # (n_boot, 4, srs)
     doses = _first_zero(np.concatenate([words.mean(0)[None], means]))
     if np.isnan(doses).any():
         raise UndecidedError("R is not defined on some resample: its ceiling is not above its floor there")
     # Ends are replicates, not points between two: there is none between a number and inf.
     low = float(np.quantile(doses[1:], 0.5 - level / 2, method="lower"))
     high = float(np.quantile(doses[1:], 0.5 + level / 2, method="higher"))
-    return WordEstimate(float(doses[0]), low, high, level, n, "percentile bootstrap")
+    return WordEstimate(float(doses[0]), low, high, level, len(words), "percentile bootstrap")
 
 
 def variance_shares(
@@ -312,42 +292,18 @@ def context_over_form(
         UndecidedError: fewer than 30 words, or a resample without a ratio.
     """
     grid = as_scores(scores).grid(arm, layer=layer, srs=srs, cis=cis)
-    words = _by_word(grid.words, grid.cos)  # (words, srs, cis)
+    words = by_word(grid.words, grid.cos)  # (words, srs, cis)
     if np.ptp(words.mean((0, 2))) < 1e-12:
         raise InputError(
             "all doses have the same mean score, so nothing can be compared with their difference"
         )
-    return _estimate(
+    return over_words(
         words,
         lambda mean: _quotient(np.array([np.ptp(mean.mean(0)), np.ptp(mean.mean(1))])),
         n_boot,
         seed,
         level,
     )
-
-
-def _by_word(words: Sequence[str], values: Floats) -> Floats:
-    """(words, ...) means over the items (items, ...) of each word, words in alphabetical order."""
-    _, place = np.unique(np.array(words, dtype=object).astype(str), return_inverse=True)
-    sums = np.zeros((int(place.max()) + 1, *values.shape[1:]))
-    np.add.at(sums, place, values)
-    return sums / np.bincount(place).reshape(-1, *[1] * (values.ndim - 1))
-
-
-def _estimate(
-    words: Floats, statistic: Callable[[Floats], float], n_boot: int, seed: int, level: float
-) -> WordEstimate:
-    """A statistic of the mean over words, with the instrument's bootstrap over them."""
-    checked_count(n_boot, "n_boot", 1)
-    _check_level(level)
-    found = bootstrap_estimate(
-        list(words),
-        lambda chosen: statistic(np.mean(np.array(chosen, np.float64), axis=0)),
-        seed=seed,
-        resamples=n_boot,
-    )
-    low, high = found.interval(level)
-    return WordEstimate(found.value, low, high, level, found.n, found.method)
 
 
 def _three_arms(
@@ -362,7 +318,7 @@ def _three_arms(
         for arm in ("scramble", "wrong_segment", "segment")
     ]
     parts = [*(grid.cos for grid in grids), grids[0].realised]
-    return tuple(levels), _by_word(table.words, np.stack([part[:, :, 0] for part in parts], axis=1))
+    return tuple(levels), by_word(table.words, np.stack([part[:, :, 0] for part in parts], axis=1))
 
 
 def _above_zero(table: Scores, srs: Sequence[float] | None) -> list[float]:
@@ -400,8 +356,3 @@ def _first_zero(means: Floats) -> Floats:
 
 def _quotient(parts: Floats) -> float:
     return float(parts[0] / parts[1]) if parts[1] > 0 else math.nan
-
-
-def _check_level(level: float) -> None:
-    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
-        raise InputError(f"level must be between 0 and 1, got {level!r}")

@@ -153,7 +153,10 @@ def perturb(
         ]
         draw, touched = _replacing(word, inner, size, others, kind, rng)
     new = settled(lambda: [letters[0], *draw(), letters[-1]], f"{word!r} by {kind}")
-    return PerturbedWord(word, "".join(new), kind, dose, touched / len(inner))
+    text = "".join(new)
+    if any(character.isspace() for character in text):
+        raise InputError(f"{kind} made {text!r} of {word!r}: what is put in must have no whitespace")
+    return PerturbedWord(word, text, kind, dose, touched / len(inner))
 
 
 def blank(word: str, token: str = "_") -> PerturbedWord:
