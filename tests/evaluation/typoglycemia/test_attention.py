@@ -67,8 +67,11 @@ def test_tokens_after_the_word_do_not_matter():
 
 
 def test_half_precision():
-    weights = causal(1, 1, 200).astype(np.float16)
-    assert attention_self(weights, 100, 199, atol=1e-2).self.dtype == np.float64
+    weights = causal(1, 1, 200)
+    found = attention_self(weights.astype(np.float16), 100, 199, atol=1e-2)
+    assert found.self == pytest.approx(attention_self(weights, 100, 199).self, abs=1e-3)
+    with pytest.raises(InputError, match="not 1"):
+        attention_self(weights * 0.98, 100, 199, atol=1e-2)
 
 
 def test_ratios():
