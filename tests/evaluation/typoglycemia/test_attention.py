@@ -101,6 +101,9 @@ def test_heads_are_of_their_layer():
     own[:2, 1, 0] = 0.6  # layer 1, head 0, in two
     scores = prefers_form(AttentionShares(own, 1 - own))
     assert scores.tolist() == [[0, 0, 0.75], [0.5, 0, 1]]
+    assert (
+        prefers_form(AttentionShares(np.full((2, 1, 1), 0.5), np.full((2, 1, 1), 0.5))) == 0
+    )  # a tie is no preference
     assert form_heads(scores) == [FormHead(1, 2, 1.0), FormHead(0, 2, 0.75)]
     assert form_heads(scores, threshold=0.4)[-1] == (1, 0, 0.5)
     assert form_heads(scores, threshold=1) == []

@@ -71,6 +71,12 @@ def test_those_at_one_distance_are_drawn():
     assert found == {(0,), (2,)}
 
 
+def test_a_shuffle_always_changes_the_order_where_it_can():
+    assert {masked(["a", "b", "c"], 1, 0, "shuffled", seed).words for seed in range(40)} == {("c", "b", "a")}
+    same = masked(["a", "b", "a"], 1, 0, "shuffled")
+    assert (same.words, same.chosen, same.realised) == (("a", "b", "a"), (0, 2), 1)
+
+
 def test_every_other_word_is_as_likely():
     rng = random.Random(5)
     words = list("abcde")

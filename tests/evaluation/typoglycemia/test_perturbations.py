@@ -130,6 +130,8 @@ def test_dropping_and_inserting_everywhere():
     texts = {drawn("abcd", 0.5, "insert", seed, alphabet="X").text for seed in range(60)}
     assert texts == {"aXbcd", "abXcd", "abcXd"}
     assert drawn("ABCD", 1.0, "insert", alphabet="x").text.isupper()
+    cases = {drawn("zBcz", 0.5, "insert", seed, alphabet="x").text for seed in range(60)}
+    assert cases == {"zXBcz", "zBXcz", "zBcxz"}
     assert drawn("Abcd", 0.5, "insert", alphabet="x").text.count("x") == 1
 
 

@@ -103,6 +103,12 @@ def test_the_middle_is_preferred_and_the_region_told(tokenizer):
     assert (only.word, only.region) == ("environment", "start")
 
 
+def test_the_region_is_that_of_the_words_middle(tokenizer):
+    text = "aaaa aa abcdefghijkl aaaaaaaaa"  # 30 characters, the word's from 8 to 20
+    assert locate(text, (8, 20), tokenizer).region == "middle"
+    assert [locate(text, span, tokenizer).region for span in ((0, 7), (21, 30))] == ["start", "end"]
+
+
 def test_unique_means_nowhere_else_in_the_text(tokenizer):
     text = "The understanding grew; Misunderstanding too. A significant word, a Significant one."
     with pytest.raises(TargetNotFound, match="occurs once and is one token"):
@@ -184,6 +190,8 @@ def test_a_left_context_that_changes_is_told():
     assert piece_report("aad", (2, 3), "dd", looking_ahead).same_left
     report = piece_report("aad", (2, 3), "c", looking_ahead)
     assert [report.before.tokens, report.after.tokens, report.same_left] == [(1, 1), (2, 2), False]
+    with pytest.raises(TargetNotFound, match="in the slot of 'd'"):
+        pick_wrong_word("aad", report.before, ["c"], looking_ahead)
 
 
 def test_tokens_that_reach_over_a_words_end():
