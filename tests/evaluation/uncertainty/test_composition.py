@@ -69,15 +69,15 @@ def test_where_the_mix_is_as_wanted_nothing_changes():
 
 def test_intervals_cover():
     """The truth is the value at a great size."""
-    groups = [("a", "high", 20_000, 0.5, 0.2), ("a", "low", 20_000, 0.3, 1.8)]
+    groups = [("a", "high", 10_000, 0.5, 0.2), ("a", "low", 10_000, 0.3, 1.8)]
     target = {"high": 0.5, "low": 0.5}
     truth = reweighted_report(planted(*groups), "steps", target=target, resamples=2)[0].auc.value
     inside = 0
-    for seed in range(80):
+    for seed in range(60):
         small = planted(("a", "high", 120, 0.5, 0.2), ("a", "low", 30, 0.3, 1.8), seed=seed)
         found = reweighted_report(small, "steps", target=target, resamples=200)[0].auc
         inside += found.low <= truth <= found.high
-    assert inside >= 69  # binomial(80, 0.93): fewer in under 2 %
+    assert inside >= 52  # binomial(60, 0.94): fewer in under 2 %
 
 
 def test_groups_that_cannot_be_reweighted_say_why():

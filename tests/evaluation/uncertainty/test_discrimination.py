@@ -125,6 +125,11 @@ def test_the_bootstrap_resamples_errors_and_right_answers_apart():
     assert found.standard_error == pytest.approx(np.std(obvious), rel=0.1)
 
 
+def test_ties_are_halves_in_every_resample():
+    found = error_auc([1, 1, 1, 0, 0], [2.0] * 5, ci="bootstrap", resamples=20)
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+
+
 def test_intervals_cover():
     """Two normal kinds one deviation apart: the AUC is Φ(1/√2)."""
     truth = 0.5 * (1 + math.erf(0.5))
@@ -217,6 +222,7 @@ BAD = [
     ([1, 0], [0.1], InputError, "1 rows where 2"),
     ([1, 2], [0.1, 0.2], InputError, "row 1 is 2"),
     (["a", "b"], [0.1, 0.2], InputError, "true or false"),
+    ([1, 0], [], EmptyGroup, "scores have no rows"),
     ([[1, 0]], [0.1, 0.2], InputError, "one dimension"),
     ([1, 0], [[0.1, 0.2]], InputError, "one dimension"),
     ([1, 0], ["a", "b"], InputError, "numbers"),
