@@ -121,6 +121,19 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values, alpha):
     assert all(p <= q <= 1 for p, q in zip(p_values, found, strict=True))
 
 
+def test_the_order_of_rows_changes_nothing():
+    shuffled = TABLE.take(np.random.default_rng(2).permutation(len(TABLE)))
+    for ci in ("delong", "bootstrap"):
+        one, two = (
+            group_report(table, ["subject", "steps"], ci=ci, resamples=50) for table in (TABLE, shuffled)
+        )
+        for row, other in zip(one.as_dicts(), two.as_dicts(), strict=True):
+            assert other == {
+                name: pytest.approx(value) if isinstance(value, float) else value
+                for name, value in row.items()
+            }
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     raw = [row.auc.p_value for row in group_report(TABLE).rows if row.auc]

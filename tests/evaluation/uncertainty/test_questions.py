@@ -82,6 +82,14 @@ def test_every_kind_of_file_gives_the_same(tmp_path):
     ]
 
 
+def test_empty_lines_are_passed_over_and_rows_keep_their_numbers(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\nid,stem,option_1,option_2,answer\n\nq,w,x,y,1\n\n\nr,w,x,y,2\n")
+    refused = []
+    assert read_questions(path, refused=refused) == (Question("q", "w", ("x", "y"), 1),)
+    assert str(refused[0]).startswith(f"{path}:7: question 'r'")
+
+
 def test_mmlu_pro_as_a_folder(tmp_path):
     (tmp_path / "data").mkdir()
     parquet(tmp_path / "data/test-00000-of-00002.parquet", PRO[:1])
@@ -180,12 +188,19 @@ def test_an_id_that_comes_twice(tmp_path):
         ({"answer_index": 3, "answer": "D"}, "outside its 3 options"),
         ({"question_id": None}, "no field 'question_id'"),
         ({"options": ["4", "4", "5"]}, "are the same"),
+        ({"options": "['4', '5']"}, "list of texts"),
         ({"options": ["4", "N/A"], "answer_index": 0, "answer": "A"}, "at least two options"),
     ],
 )
 def test_what_cannot_be_one_of_mmlu_pro(tmp_path, change, says):
-    path = parquet(tmp_path / "test-0.parquet", [PRO[1], {**PRO[0], **change}])
-    with pytest.raises(InputError, match=f"{path}: row 1: .*{says}"):
+    path = lines(tmp_path / "test-0.jsonl", [PRO[1], {**PRO[0], **change}])
+    with pytest.raises(InputError, match=f"{path}:2: .*{says}"):
+        read_questions(tmp_path)
+
+
+def test_rows_of_parquet_are_named(tmp_path):
+    path = parquet(tmp_path / "test-0.parquet", [PRO[1], {**PRO[0], "answer": "C"}])
+    with pytest.raises(InputError, match=f"{path}: row 1: answer 'C' and answer_index 1"):
         read_questions(path)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firsthand.errors import InputError
 from firsthand.evaluation.uncertainty.calibration import ece
-from firsthand.evaluation.uncertainty.entropy import log_probabilities
+from firsthand.evaluation.uncertainty.entropy import log_probabilities, margin, option_entropy
 from firsthand.evaluation.uncertainty.errors import EmptyGroup, NonFiniteScores
 from firsthand.evaluation.uncertainty.recalibration import (
     fit_isotonic,
@@ -37,6 +37,20 @@ def test_a_planted_temperature_is_found(temperature):
     assert found.value == pytest.approx(temperature, rel=0.08)
     assert found.loss <= found.loss_before
     assert found.at_bound is False
+
+
+@unhurried
+@given(st.permutations(range(4)))
+def test_another_order_of_options_with_its_gold_index_changes_labels_only(order):
+    logits, gold = drawn(40)
+    moved, moved_gold = logits[:, order], np.argsort(order)[gold]
+    assert option_entropy(moved) == pytest.approx(option_entropy(logits))
+    assert margin(moved) == pytest.approx(margin(logits))
+    assert fit_temperature(moved, moved_gold).value == pytest.approx(
+        fit_temperature(logits, gold).value, rel=1e-5
+    )
+    one, two = temperature_scaled(logits, gold), temperature_scaled(moved, moved_gold)
+    assert two.probabilities == pytest.approx(one.probabilities[:, order], abs=1e-6)
 
 
 def test_no_other_temperature_is_better():
