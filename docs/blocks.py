@@ -6,7 +6,7 @@ In a new folder that holds nothing but a link to `examples/`: `python` blocks sh
 get bash and the environment's commands, a `toml` block is written to the file that the line before it names
 in backticks, a `text` block is the output of the block before. A block that cannot run has
 `<!-- not run: REASON -->` on the line before it. One whose command goes on until it is stopped has
-`<!-- serves: WORDS -->`: the next block runs once it has printed a line with these words, and it is interrupted at the
+`<!-- serves: WORDS -->`: the next block runs once it has printed a line with these words, and it is ended at the
 end of the page. Knows nothing of what a page is about.
 """
 
@@ -192,7 +192,7 @@ def _server(block: Block) -> Iterator[str]:
             if server.poll() is not None:
                 raise fail(f"it ended with {server.returncode} before it was stopped")
         finally:
-            for stop in (signal.SIGINT, signal.SIGKILL):
+            for stop in (signal.SIGTERM, signal.SIGKILL):  # an interrupt is ignored in the background
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(server.pid, stop)
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -104,7 +104,7 @@ def test_a_failing_block_is_named_and_a_marked_one_is_left_out(tmp_path, monkeyp
 
 def test_a_server_runs_until_the_page_ends(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = "trap 'echo > gone; exit' INT\necho ready at 1\nwhile true; do sleep .05; done\n"
+    command = "trap 'echo > gone; exit' TERM\necho ready at 1\nwhile true; do sleep .05; done\n"
     serving = f"<!-- serves: ready at -->\n```sh\n{command}```\n"
     asking = "```text\nready at 2\n```\n\n```sh\ntest ! -e gone && echo asked\n```\n"
     ran = run_blocks(blocks_of(_page(tmp_path, serving + asking)))
