@@ -259,17 +259,23 @@ def command_part(room: Room) -> str:
     """The verbs of the room's command with their arguments and options, read from its Typer application."""
     import typer
 
-    group: Any = typer.main.get_command(room.module("command").app)
-    verbs = group.commands if hasattr(group, "commands") else {"": group}
     blocks = []
-    for verb, command in verbs.items():
-        line = " ".join(["firsthand", room.slug, *filter(None, [verb])])
+    for line, command in _verbs(f"firsthand {room.slug}", typer.main.get_command(room.module("command").app)):
         hints = get_type_hints(command.callback)
         rows = [_parameter(parameter, hints.get(parameter.name)) for parameter in command.params]
         table = html_table(("argument or option", "what it is", "default"), rows, kind="options")
         said = escape(" ".join((command.help or "").split()))
         blocks.append(f"<details><summary><code>{line}</code> {said}</summary>{table}</details>")
     return "## The command\n\n" + "\n\n".join(blocks)
+
+
+def _verbs(line: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """What is typed for each verb, those of groups within groups too, and the verb's command."""
+    if not hasattr(command, "commands"):
+        yield line, command
+        return
+    for verb, inner in command.commands.items():
+        yield from _verbs(f"{line} {verb}", inner)
 
 
 def _parameter(parameter: Any, hint: Any) -> tuple[str, str, str]:

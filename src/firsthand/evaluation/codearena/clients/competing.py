@@ -234,7 +234,7 @@ def compete(
             that is none.
         OutputError: the journal cannot be written.
         ModelUnavailableError: the model answers no prompt at all.
-        UnknownProblem, UnsupportedLanguage, NotAuthorized and what else the arena refuses.
+        ArenaError: what else the arena refuses, such as an unknown problem or language.
     """
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
