@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from firsthand.errors import InputError, NotFoundError
+from firsthand.errors import FirsthandError, InputError, NotFoundError
 from firsthand.evaluation.codearena.arena import Arena
 from firsthand.evaluation.codearena.command import TOKEN, app
 from firsthand.evaluation.codearena.refusals import UnknownAccount
@@ -202,6 +202,13 @@ def test_compete_says_what_is_missing(sqlite_url):
     ):
         with pytest.raises(InputError):
             run("compete", "--model", "x", *arguments, env={TOKEN: "arena_x"})
+
+
+def test_a_model_that_is_not_there_leaves_no_account(sqlite_url):
+    with pytest.raises(FirsthandError, match="nothere"):
+        run("compete", "--model", "nothere", "--database", sqlite_url, "--user", "m")
+    with Arena.open(sqlite_url) as arena, pytest.raises(UnknownAccount):
+        arena.accounts.find("m")
 
 
 def test_a_configuration_that_is_printed_can_be_read(tmp_path):

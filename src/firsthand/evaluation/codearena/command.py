@@ -300,7 +300,7 @@ def compete_command(
     if (url is None) == (database is None):
         raise InputError("give --url, or --database and --user")
     from firsthand.evaluation.codearena.clients.competing import Competed, Competition, compete
-    from firsthand.evaluation.codearena.clients.models import open_model
+    from firsthand.evaluation.codearena.clients.models import PromptModel, open_model
     from firsthand.evaluation.codearena.refusals import UnknownAccount
 
     def told(one: Competed) -> None:
@@ -310,8 +310,10 @@ def compete_command(
                 f"{one.pid}  {one.verdict or one.outcome}{took}" + (f"  {one.fault}" if one.fault else "")
             )
 
-    def run(place: Arena | ArenaClient, account: str | None) -> Competition:
-        writer = open_model(model, endpoint=endpoint, temperature=temperature, max_tokens=max_tokens)
+    def opened() -> PromptModel:
+        return open_model(model, endpoint=endpoint, temperature=temperature, max_tokens=max_tokens)
+
+    def run(place: Arena | ArenaClient, writer: PromptModel, account: str | None) -> Competition:
         return compete(
             place, writer, problem or None, language, samples,
             user=account, seed=seed, wait=wait, journal=journal, on_result=told,
@@ -321,16 +323,17 @@ def compete_command(
         if user is not None:
             raise InputError("--user goes with --database; over HTTP the token says who submits")
         with _client(url, token_file) as client:
-            found = run(client, None)
+            found = run(client, opened(), None)
     else:
         if user is None:
             raise InputError("--database needs --user, the account that submits")
         with _arena(_settings(None, database=database), must_exist=True) as arena:
+            writer = opened()  # before the account: a model that is not there leaves none behind
             try:
                 arena.accounts.find(user)
             except UnknownAccount:
                 arena.accounts.create(user, "llm")
-            found = run(arena, user)
+            found = run(arena, writer, user)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
         return
